@@ -1,0 +1,1 @@
+//! AWS IoT Core's spelling of the hub: topics, policies, shadows and the signed HTTPS API.

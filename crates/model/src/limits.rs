@@ -1,0 +1,99 @@
+//! Every bound on what a peer can grow, each with its unit and where it comes from.
+//!
+//! "AWS" is the quota page of AWS IoT Core, "hub" our own choice. The `aws-strict` profile narrows
+//! some of these; see [`Profile`].
+
+use std::time::Duration;
+
+/// Bytes of a device id, a group or a type name. AWS and Azure: 128.
+pub const DEVICE_ID_BYTES: usize = 128;
+/// Bytes of a policy name. AWS: 128.
+pub const POLICY_NAME_BYTES: usize = 128;
+/// Bytes of a shadow name. AWS: 64.
+pub const SHADOW_NAME_BYTES: usize = 64;
+/// Bytes of an MQTT client id. Hub: twice AWS's 128.
+pub const CLIENT_ID_BYTES: usize = 256;
+/// Bytes of a topic name or filter. Hub: AWS allows 256, MQTT 65,535.
+pub const TOPIC_BYTES: usize = 4096;
+/// Levels of a topic name or filter. Hub: bounds the depth of the subscription tree.
+pub const TOPIC_LEVELS: usize = 128;
+/// Bytes held for a peer before it is authenticated: the CONNECT packet, or an HTTP head.
+pub const UNAUTHENTICATED_BYTES: usize = 16 * 1024;
+/// Bytes of one MQTT packet, fixed header included. Hub; AWS allows a payload of 128 KiB.
+pub const PACKET_BYTES: usize = 1024 * 1024;
+/// Bytes of an HTTP request body. Hub: the largest AWS control plane body is a policy document.
+pub const HTTP_BODY_BYTES: usize = 1024 * 1024;
+/// Filters in one SUBSCRIBE or UNSUBSCRIBE. Hub; AWS allows 8.
+pub const FILTERS_PER_PACKET: usize = 256;
+/// Subscriptions of one session. Hub; AWS allows 50.
+pub const SUBSCRIPTIONS_PER_SESSION: usize = 10_000;
+/// Subscriptions of all sessions. Hub: about 400 MB of subscription tree.
+pub const SUBSCRIPTIONS_TOTAL: usize = 4_000_000;
+/// User properties of one packet. Hub.
+pub const USER_PROPERTIES: usize = 64;
+/// Topic aliases in each direction. AWS: 8.
+pub const TOPIC_ALIASES: u16 = 8;
+/// QoS 1 and 2 messages in flight, each direction. AWS: 100.
+pub const RECEIVE_MAXIMUM: u16 = 100;
+/// Deliveries held in memory for one live connection. Hub.
+pub const MAILBOX_MESSAGES: usize = 1000;
+/// Bytes of deliveries held in memory for one live connection. Hub.
+pub const MAILBOX_BYTES: usize = 4 * 1024 * 1024;
+/// QoS 1 and 2 messages kept for one persistent session. Hub.
+pub const QUEUE_MESSAGES: usize = 100_000;
+/// Bytes of messages kept for one persistent session. Hub.
+pub const QUEUE_BYTES: usize = 256 * 1024 * 1024;
+/// Retained messages. Hub.
+pub const RETAINED_MESSAGES: usize = 1_000_000;
+/// Persistent sessions. Hub.
+pub const SESSIONS: usize = 2_000_000;
+/// Longest a session outlives its connection. AWS: 7 days.
+pub const SESSION_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Live connections, all addresses together. Hub.
+pub const CONNECTIONS_TOTAL: usize = 1_000_000;
+/// Live connections from one address. Hub: generous, for gateways behind one address translation.
+pub const CONNECTIONS_PER_ADDRESS: usize = 20_000;
+/// Time from accepting a socket to the end of the TLS handshake. Hub.
+pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// Time from the end of the handshake to a complete CONNECT packet or HTTP head. Hub.
+pub const HELLO_DEADLINE: Duration = Duration::from_secs(10);
+/// Decisions kept in the timeline of one device. Hub.
+pub const TIMELINE_ENTRIES: usize = 1000;
+/// Bytes of one policy document. AWS: 2,048 characters; hub: the API model's 404,600.
+pub const POLICY_DOCUMENT_BYTES: usize = 404_600;
+/// Versions of one policy. AWS: 5.
+pub const POLICY_VERSIONS: usize = 5;
+/// Policies attached to one certificate or group. AWS: 10.
+pub const POLICIES_PER_TARGET: usize = 10;
+/// Bytes of a shadow document, metadata excluded. AWS: 8 KiB.
+pub const SHADOW_DOCUMENT_BYTES: usize = 8 * 1024;
+/// Levels of nesting in a shadow's sections. The service's error text says "maximum is 6".
+pub const SHADOW_DEPTH: usize = 6;
+/// Bytes of a client token. AWS: 64.
+pub const CLIENT_TOKEN_BYTES: usize = 64;
+/// Attributes of one device. AWS: 50 with a type.
+pub const ATTRIBUTES: usize = 50;
+/// Bytes of an attribute's name. AWS: 128.
+pub const ATTRIBUTE_NAME_BYTES: usize = 128;
+/// Bytes of an attribute's value. AWS: 800.
+pub const ATTRIBUTE_VALUE_BYTES: usize = 800;
+/// Bytes of a PEM certificate. AWS: 65,536.
+pub const PEM_BYTES: usize = 65_536;
+/// Bytes of a certificate signing request. AWS: 4,096.
+pub const CSR_BYTES: usize = 4096;
+/// Tags of one resource. AWS: 50.
+pub const TAGS: usize = 50;
+/// Levels of groups below one another. AWS: 7.
+pub const GROUP_DEPTH: usize = 7;
+
+/// How strictly the hub keeps to what a cloud allows.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Profile {
+    /// A complete MQTT broker with generous limits.
+    #[default]
+    Standard,
+    /// What AWS IoT Core allows and nothing more.
+    AwsStrict,
+    /// What Azure IoT Hub allows and nothing more.
+    AzureStrict,
+}

@@ -1,0 +1,3 @@
+//! The `sekisho` program: server and command line in one binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Device shadows: one JSON document per (device, name), written by two hands.

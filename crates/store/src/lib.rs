@@ -1,0 +1,1 @@
+//! Keeps everything: the only crate that names a database.
