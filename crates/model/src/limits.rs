@@ -61,6 +61,20 @@ pub const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 pub const TIMELINE_ENTRIES: usize = 1000;
 /// Bytes of one policy document. AWS: 2,048 characters; hub: the API model's 404,600.
 pub const POLICY_DOCUMENT_BYTES: usize = 404_600;
+/// Statements of one policy document. Hub.
+pub const POLICY_STATEMENTS: usize = 1000;
+/// Entries of one `Action`, `Resource` or condition value list. Hub.
+pub const POLICY_LIST_ENTRIES: usize = 1000;
+/// Bytes of one resource pattern or condition value. Hub: a topic, its ARN and escapes.
+pub const POLICY_PATTERN_BYTES: usize = 2 * TOPIC_BYTES;
+/// Levels of JSON nesting in a policy document. Hub: the language itself needs 6.
+pub const POLICY_DEPTH: usize = 10;
+/// Characters of a policy variable's value that may be substituted. AWS: 1,024.
+pub const POLICY_VALUE_CHARS: usize = 1024;
+/// Values of one certificate field that policies can see. AWS: 5.
+pub const POLICY_CERTIFICATE_VALUES: usize = 5;
+/// Bytes of a statement's text that a decision repeats; a longer one is named by its number. Hub.
+pub const POLICY_STATEMENT_SHOWN_BYTES: usize = 2048;
 /// Versions of one policy. AWS: 5.
 pub const POLICY_VERSIONS: usize = 5;
 /// Policies attached to one certificate or group. AWS: 10.
