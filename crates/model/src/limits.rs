@@ -100,6 +100,30 @@ pub const TAGS: usize = 50;
 /// Levels of groups below one another. AWS: 7.
 pub const GROUP_DEPTH: usize = 7;
 
+/// Bytes of messages that wait for the writer of one file. Hub: above it, publishes are refused.
+pub const STORE_PENDING_BYTES: usize = 256 * 1024 * 1024;
+/// Writes that wait for the writer of one file. Hub.
+pub const STORE_PENDING_JOBS: usize = 1_000_000;
+/// Failed connections kept for `trace --failed`, all clients together. Hub.
+pub const FAILED_CONNECTIONS: usize = 10_000;
+/// Results of one page of a list. AWS: 250.
+pub const PAGE_RESULTS: usize = 250;
+/// Bytes of a description of a group or a type. AWS: 2,028.
+pub const DESCRIPTION_BYTES: usize = 2028;
+/// Bytes of a tag's key. AWS: 128.
+pub const TAG_KEY_BYTES: usize = 128;
+/// Bytes of a tag's value. AWS: 256.
+pub const TAG_VALUE_BYTES: usize = 256;
+/// Attributes of a type that search may use. AWS: 3.
+pub const SEARCHABLE_ATTRIBUTES: usize = 3;
+/// Groups directly below one group. AWS: 100.
+pub const GROUP_CHILDREN: usize = 100;
+/// Static groups one device may be in. AWS: 10.
+pub const GROUPS_PER_DEVICE: usize = 10;
+/// Principals attached to one device, and devices attached to one principal. AWS: 10 each by
+/// default, adjustable; hub: generous.
+pub const ATTACHMENTS: usize = 1000;
+
 /// How strictly the hub keeps to what a cloud allows.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Profile {
