@@ -18,6 +18,8 @@ mod signature;
 pub use certificate::{AlternativeNames, Certificate, ParseError, public_key_info};
 pub use key::{KeyKind, PublicKey};
 pub use name::{Attribute, DistinguishedName};
-pub use pem::{PemError, certificate_from_pem, certificate_to_pem, certificates_from_pem};
+pub use pem::{
+    PemError, certificate_from_pem, certificate_to_pem, certificates_from_pem, public_key_to_pem,
+};
 pub use request::{Request, RequestError};
 pub use signature::{VerifyError, verify_possession};

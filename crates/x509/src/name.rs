@@ -112,14 +112,13 @@ impl DistinguishedName {
         let attributes = name
             .iter_attributes()
             .filter_map(|attribute| {
-                let mut arcs = attribute.attr_type().iter()?;
-                if (arcs.next(), arcs.next(), arcs.next()) != (Some(2), Some(5), Some(4)) {
+                // 2.5.4 and one arc, in the encoding of object identifiers.
+                let &[0x55, 0x04, arc] = attribute.attr_type().as_bytes() else {
                     return None;
-                }
-                let arc = arcs.next()?;
+                };
                 let known = Attribute::ALL
                     .into_iter()
-                    .find(|known| u64::from(known.arc()) == arc && arcs.len() == 0)?;
+                    .find(|known| known.arc() == arc)?;
                 let value = attribute.attr_value();
                 Some((known, text(value.tag(), value.data)?))
             })

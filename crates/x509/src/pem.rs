@@ -103,3 +103,9 @@ pub(crate) fn describe(blocks: &[Pem]) -> String {
         more => format!("{} PEM blocks", more.len()),
     }
 }
+
+/// Spells a public key as PEM (`BEGIN PUBLIC KEY`, RFC 7468 §13).
+#[must_use]
+pub fn public_key_to_pem(key: &crate::PublicKey) -> String {
+    encode("PUBLIC KEY", key.info_der())
+}
