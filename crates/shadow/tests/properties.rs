@@ -192,8 +192,8 @@ fn anything(bytes: &[u8]) {
         let cleared = *patch.desired() == SectionPatch::Clear;
         if let Ok(change) = Document::default().apply(patch, &limits, NOW) {
             assert!(!cleared || change.delta.is_none());
-            wire::update_accepted(&change);
-            wire::update_documents(&change);
+            assert_eq!(wire::update_accepted(&change)["version"], 1);
+            assert!(wire::update_documents(&change)["previous"].is_null());
         }
     }
 }
