@@ -81,6 +81,8 @@ pub const POLICY_VERSIONS: usize = 5;
 pub const POLICIES_PER_TARGET: usize = 10;
 /// Bytes of a shadow document, metadata excluded. AWS: 8 KiB.
 pub const SHADOW_DOCUMENT_BYTES: usize = 8 * 1024;
+/// Bytes of one shadow request. Hub: four documents, for a write that mostly deletes.
+pub const SHADOW_REQUEST_BYTES: usize = 4 * SHADOW_DOCUMENT_BYTES;
 /// Levels of nesting in a shadow's sections. The service's error text says "maximum is 6".
 pub const SHADOW_DEPTH: usize = 6;
 /// Bytes of a client token. AWS: 64.
