@@ -1,1 +1,3 @@
 //! AWS IoT Core's spelling of the hub: topics, policies, shadows and the signed HTTPS API.
+
+pub mod policies;
