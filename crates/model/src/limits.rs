@@ -23,6 +23,14 @@ pub const UNAUTHENTICATED_BYTES: usize = 16 * 1024;
 pub const PACKET_BYTES: usize = 1024 * 1024;
 /// Bytes of an HTTP request body. Hub: the largest AWS control plane body is a policy document.
 pub const HTTP_BODY_BYTES: usize = 1024 * 1024;
+/// Bytes of a body that is too large which are read and thrown away, so that its sender reads the
+/// refusal instead of a broken connection. Hub.
+pub const HTTP_DISCARD_BYTES: usize = 16 * 1024 * 1024;
+/// Time from the end of one HTTP answer (or the handshake) to the next complete head. Hub: also how
+/// long an idle connection is kept.
+pub const HTTP_HEAD_DEADLINE: Duration = Duration::from_secs(30);
+/// Time from a head to the end of its body. Hub.
+pub const HTTP_BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// Filters in one SUBSCRIBE or UNSUBSCRIBE. Hub; AWS allows 8.
 pub const FILTERS_PER_PACKET: usize = 256;
 /// Subscriptions of one session. Hub; AWS allows 50.
