@@ -100,6 +100,8 @@ pub const SHADOW_DOCUMENT_BYTES: usize = 8 * 1024;
 pub const SHADOW_REQUEST_BYTES: usize = 4 * SHADOW_DOCUMENT_BYTES;
 /// Levels of nesting in a shadow's sections. The service's error text says "maximum is 6".
 pub const SHADOW_DEPTH: usize = 6;
+/// Shadows of one device, deleted ones included that are still remembered. Hub.
+pub const SHADOWS_PER_DEVICE: usize = 1000;
 /// Bytes of a client token. AWS: 64.
 pub const CLIENT_TOKEN_BYTES: usize = 64;
 /// Attributes of one device. AWS: 50 with a type.
