@@ -65,6 +65,13 @@ pub const CONNECTIONS_PER_ADDRESS: usize = 20_000;
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// Time from the end of the handshake to a complete CONNECT packet or HTTP head. Hub.
 pub const HELLO_DEADLINE: Duration = Duration::from_secs(10);
+/// Failed handshakes reported per second; the rest are counted. Hub: a flood must not fill the
+/// record that operators read.
+pub const HANDSHAKE_FAILURES_PER_SECOND: u32 = 50;
+/// Connections that the system queues for one listener. Hub; Linux cuts it to `somaxconn`, 4096.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Bytes of outgoing TLS data held for one connection. Hub: one record.
+pub const TLS_SEND_BYTES: usize = 16 * 1024;
 /// Decisions kept in the timeline of one device. Hub.
 pub const TIMELINE_ENTRIES: usize = 1000;
 /// Bytes of one policy document. AWS: 2,048 characters; hub: the API model's 404,600.
@@ -93,6 +100,8 @@ pub const SHADOW_DOCUMENT_BYTES: usize = 8 * 1024;
 pub const SHADOW_REQUEST_BYTES: usize = 4 * SHADOW_DOCUMENT_BYTES;
 /// Levels of nesting in a shadow's sections. The service's error text says "maximum is 6".
 pub const SHADOW_DEPTH: usize = 6;
+/// Shadows of one device, deleted ones included that are still remembered. Hub.
+pub const SHADOWS_PER_DEVICE: usize = 1000;
 /// Bytes of a client token. AWS: 64.
 pub const CLIENT_TOKEN_BYTES: usize = 64;
 /// Attributes of one device. AWS: 50 with a type.

@@ -13,6 +13,7 @@ mod properties;
 mod publish;
 mod read;
 mod reason;
+pub mod server;
 mod version;
 
 pub use error::DecodeError;

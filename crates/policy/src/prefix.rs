@@ -40,6 +40,12 @@ impl Prefix {
     #[must_use]
     pub fn some_of(mut self, class: fn(u8) -> bool) -> Self {
         self.steps.push(Step::OneOf(class));
+        self.any_of(class)
+    }
+
+    /// Goes on with any number of ASCII characters of a class, none included.
+    #[must_use]
+    pub fn any_of(mut self, class: fn(u8) -> bool) -> Self {
         self.steps.push(Step::AnyOf(class));
         self
     }
@@ -127,6 +133,16 @@ pub(crate) fn residuals(pattern: &Pattern, prefix: &Prefix) -> Vec<Pattern> {
     }
     // The latest place first: it has the fewest wildcards left and reads best in explanations.
     ends.sort_unstable_by(|one, other| other.cmp(one));
+    ends.dedup();
+    // What ends in front of the pattern's last, closing `*` needs no alternatives.
+    let closing = |place: &Place| {
+        place.part + 2 == parts.len()
+            && place.piece == parts[place.part].len()
+            && parts[place.part + 1].is_empty()
+    };
+    if let Some(all) = ends.iter().copied().find(closing) {
+        ends = vec![all];
+    }
     ends.into_iter().map(|place| rest(parts, place)).collect()
 }
 

@@ -12,6 +12,7 @@ mod commit;
 mod database;
 mod queues;
 mod registry_file;
+mod shadows;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -27,6 +28,7 @@ pub use queues::{
     RetainedMessage, SessionKey, SessionRecord, StoredWill, SubscriptionRecord,
 };
 pub use registry_file::{ReadTxn, WriteTxn};
+pub use shadows::KeptShadow;
 
 use commit::Inbox;
 use database::{Durability, Readers};

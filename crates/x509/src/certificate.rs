@@ -313,7 +313,9 @@ fn fields_expect<'a>(fields: &mut Reader<'a>, tag: u8) -> Result<Option<&'a [u8]
     Ok(Some(value.whole))
 }
 
-fn fingerprint(der: &[u8]) -> CertificateId {
+/// The identity of the certificate with this DER encoding: its SHA-256.
+#[must_use]
+pub fn fingerprint(der: &[u8]) -> CertificateId {
     let digest = digest::digest(&digest::SHA256, der);
     let bytes = digest.as_ref().try_into().expect("SHA-256 has 32 bytes");
     CertificateId::from_sha256(bytes)

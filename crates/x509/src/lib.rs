@@ -15,7 +15,7 @@ mod pem;
 mod request;
 mod signature;
 
-pub use certificate::{AlternativeNames, Certificate, ParseError, public_key_info};
+pub use certificate::{AlternativeNames, Certificate, ParseError, fingerprint, public_key_info};
 pub use key::{KeyKind, PublicKey};
 pub use name::{Attribute, DistinguishedName};
 pub use pem::{
