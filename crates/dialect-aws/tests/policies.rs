@@ -977,7 +977,7 @@ fn what_is_not_a_policy_is_refused_with_its_place() {
             whole(
                 r#"{"Effect":"Allow","Action":"*","Resource":"arn:aws:iot:us-east-1:123456789012:topic/${iot:ClientId"}"#,
             ),
-            "Statement[0].Resource: the ${ at byte 43 has no closing }",
+            "Statement[0].Resource: the ${ at byte 41 has no closing }",
         ),
         (
             whole(
@@ -1029,7 +1029,7 @@ fn what_is_not_a_policy_is_refused_with_its_place() {
         ),
         (
             r#"{"Version":"2012-10-17","Version":"2012-10-17"}"#.to_owned(),
-            "the policy document is not valid JSON: the member Version stands twice at line 1 column 34",
+            "the policy document is not valid JSON: the member Version stands twice at line 1 column 47",
         ),
         (
             "{".to_owned(),
