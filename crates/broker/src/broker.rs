@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytestring::ByteString;
-use model::{ClientId, Timestamp, TopicFilter, limits};
+use model::{ClientId, Timestamp, TopicFilter, TopicName, limits};
 use mqtt_proto::QoS;
 use smallvec::SmallVec;
 
@@ -111,13 +111,14 @@ impl Broker {
         &self,
         session: Session,
         subscriptions: Vec<(TopicFilter, SubscriptionOptions)>,
-    ) {
+    ) -> Arc<Session> {
         let session = Arc::new(session);
         for (filter, options) in subscriptions {
             self.subscribe(&session, filter, options);
         }
         self.sessions()
-            .insert(session.client_id().clone(), session);
+            .insert(session.client_id().clone(), Arc::clone(&session));
+        session
     }
 
     /// Opens a session: resumes the one the client has, or makes a new one.
@@ -193,7 +194,10 @@ impl Broker {
     /// The number of subscriptions of all sessions.
     #[must_use]
     pub fn subscription_count(&self) -> usize {
-        self.tree.read().expect("no panic happens while it is held").len()
+        self.tree
+            .read()
+            .expect("no panic happens while it is held")
+            .len()
     }
 
     /// Subscribes `session` to `filter`.
@@ -208,7 +212,10 @@ impl Broker {
         {
             return Subscribed::TooMany;
         }
-        let mut tree = self.tree.write().expect("no panic happens while it is held");
+        let mut tree = self
+            .tree
+            .write()
+            .expect("no panic happens while it is held");
         if tree.len() >= limits::SUBSCRIPTIONS_TOTAL {
             return Subscribed::TooMany;
         }
@@ -231,7 +238,10 @@ impl Broker {
 
     /// Ends a subscription. Returns whether there was one.
     pub fn unsubscribe(&self, session: &Arc<Session>, filter: &TopicFilter) -> bool {
-        let mut tree = self.tree.write().expect("no panic happens while it is held");
+        let mut tree = self
+            .tree
+            .write()
+            .expect("no panic happens while it is held");
         let removed = tree.remove(filter, session.key());
         self.epoch.fetch_add(1, Ordering::Release);
         drop(tree);
@@ -251,8 +261,14 @@ impl Broker {
     ) -> usize {
         let matched = self.matched(message.topic.as_byte_string(), cache);
         let mut taken = 0;
-        let mut offer = |session: &Arc<Session>, qos: QoS, retain, identifiers: &[u32]| {
-            match session.offer(message, qos, retain, identifiers, journal) {
+        let mut offer =
+            |session: &Arc<Session>, qos: QoS, retain, identifiers: &[u32]| match session.offer(
+                message,
+                qos,
+                retain,
+                identifiers,
+                journal,
+            ) {
                 Offer::Taken => {
                     taken += 1;
                     true
@@ -262,8 +278,7 @@ impl Broker {
                     overflowed(session, overflow);
                     false
                 }
-            }
-        };
+            };
         for one in matched.iter() {
             match one {
                 Matched::One {
@@ -300,7 +315,10 @@ impl Broker {
     ///
     /// Returns whether it did; not when there are [`limits::RETAINED_MESSAGES`] already.
     pub fn retain(&self, message: &Arc<Message>) -> bool {
-        let mut retained = self.retained.write().expect("no panic happens while it is held");
+        let mut retained = self
+            .retained
+            .write()
+            .expect("no panic happens while it is held");
         let topic = message.topic.as_str();
         if message.payload.is_empty() {
             retained.remove(topic);
@@ -311,6 +329,20 @@ impl Broker {
         }
         retained.insert(Arc::clone(message));
         true
+    }
+
+    /// Forgets the retained message of `topic` if its time has passed.
+    pub fn forget_expired(&self, topic: &TopicName, now: Timestamp) {
+        let mut retained = self
+            .retained
+            .write()
+            .expect("no panic happens while it is held");
+        if retained
+            .get(topic.as_str())
+            .is_some_and(|message| message.is_expired(now))
+        {
+            retained.remove(topic.as_str());
+        }
     }
 
     /// The retained messages a new subscription on `filter` (without share prefix) is sent.
@@ -380,7 +412,10 @@ impl Broker {
         if subscriptions.is_empty() {
             return;
         }
-        let mut tree = self.tree.write().expect("no panic happens while it is held");
+        let mut tree = self
+            .tree
+            .write()
+            .expect("no panic happens while it is held");
         for (filter, _) in &subscriptions {
             tree.remove(filter, session.key());
             session.forget(filter);
@@ -389,7 +424,9 @@ impl Broker {
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<ClientId, Arc<Session>>> {
-        self.sessions.lock().expect("no panic happens while it is held")
+        self.sessions
+            .lock()
+            .expect("no panic happens while it is held")
     }
 }
 
@@ -463,7 +500,13 @@ mod tests {
         }
     }
 
-    fn publish(broker: &Broker, cache: &mut MatchCache, topic: &str, qos: QoS, origin: Origin) -> usize {
+    fn publish(
+        broker: &Broker,
+        cache: &mut MatchCache,
+        topic: &str,
+        qos: QoS,
+        origin: Origin,
+    ) -> usize {
         let message = Arc::new(Message::new(
             topic.parse().unwrap(),
             "x".into(),
@@ -488,10 +531,21 @@ mod tests {
     fn overlapping_subscriptions_deliver_once_with_all_identifiers() {
         let broker = Broker::default();
         let client = open(&broker, "c");
-        broker.subscribe(&client.session, "a/+".parse().unwrap(), options(QoS::AtMostOnce, Some(7)));
-        broker.subscribe(&client.session, "a/#".parse().unwrap(), options(QoS::AtLeastOnce, Some(9)));
+        broker.subscribe(
+            &client.session,
+            "a/+".parse().unwrap(),
+            options(QoS::AtMostOnce, Some(7)),
+        );
+        broker.subscribe(
+            &client.session,
+            "a/#".parse().unwrap(),
+            options(QoS::AtLeastOnce, Some(9)),
+        );
         let cache = &mut MatchCache::default();
-        assert_eq!(publish(&broker, cache, "a/b", QoS::ExactlyOnce, Origin::default()), 1);
+        assert_eq!(
+            publish(&broker, cache, "a/b", QoS::ExactlyOnce, Origin::default()),
+            1
+        );
         let delivery = next(&client).unwrap();
         assert_eq!(delivery.qos, QoS::AtLeastOnce);
         let mut identifiers = delivery.subscription_ids.to_vec();
@@ -504,24 +558,46 @@ mod tests {
     fn a_new_subscription_is_seen_by_publishers_that_cached_the_topic() {
         let broker = Broker::default();
         let cache = &mut MatchCache::default();
-        assert_eq!(publish(&broker, cache, "t", QoS::AtMostOnce, Origin::default()), 0);
+        assert_eq!(
+            publish(&broker, cache, "t", QoS::AtMostOnce, Origin::default()),
+            0
+        );
         let client = open(&broker, "c");
-        broker.subscribe(&client.session, "t".parse().unwrap(), options(QoS::AtMostOnce, None));
-        assert_eq!(publish(&broker, cache, "t", QoS::AtMostOnce, Origin::default()), 1);
+        broker.subscribe(
+            &client.session,
+            "t".parse().unwrap(),
+            options(QoS::AtMostOnce, None),
+        );
+        assert_eq!(
+            publish(&broker, cache, "t", QoS::AtMostOnce, Origin::default()),
+            1
+        );
         broker.discard(&client.session);
-        assert_eq!(publish(&broker, cache, "t", QoS::AtMostOnce, Origin::default()), 0);
+        assert_eq!(
+            publish(&broker, cache, "t", QoS::AtMostOnce, Origin::default()),
+            0
+        );
     }
 
     #[test]
     fn no_local_leaves_out_the_publisher_itself() {
         let broker = Broker::default();
         let client = open(&broker, "c");
-        let no_local = SubscriptionOptions { no_local: true, ..options(QoS::AtMostOnce, None) };
+        let no_local = SubscriptionOptions {
+            no_local: true,
+            ..options(QoS::AtMostOnce, None)
+        };
         broker.subscribe(&client.session, "t".parse().unwrap(), no_local);
         let cache = &mut MatchCache::default();
-        let own = Origin { session: Some(client.session.key()), client_id: None };
+        let own = Origin {
+            session: Some(client.session.key()),
+            client_id: None,
+        };
         assert_eq!(publish(&broker, cache, "t", QoS::AtMostOnce, own), 0);
-        assert_eq!(publish(&broker, cache, "t", QoS::AtMostOnce, Origin::default()), 1);
+        assert_eq!(
+            publish(&broker, cache, "t", QoS::AtMostOnce, Origin::default()),
+            1
+        );
     }
 
     #[test]
@@ -529,12 +605,19 @@ mod tests {
         let broker = Broker::default();
         let (away, here) = (open(&broker, "away"), open(&broker, "here"));
         for member in [&away, &here] {
-            broker.subscribe(&member.session, "$share/g/t".parse().unwrap(), options(QoS::AtMostOnce, None));
+            broker.subscribe(
+                &member.session,
+                "$share/g/t".parse().unwrap(),
+                options(QoS::AtMostOnce, None),
+            );
         }
         away.session.detach(away.connection);
         let cache = &mut MatchCache::default();
         for _ in 0..4 {
-            assert_eq!(publish(&broker, cache, "t", QoS::AtMostOnce, Origin::default()), 1);
+            assert_eq!(
+                publish(&broker, cache, "t", QoS::AtMostOnce, Origin::default()),
+                1
+            );
         }
         assert_eq!(std::iter::from_fn(|| next(&here)).count(), 4);
     }
@@ -543,10 +626,17 @@ mod tests {
     fn a_clean_start_forgets_the_old_session() {
         let broker = Broker::default();
         let first = open(&broker, "c");
-        broker.subscribe(&first.session, "t".parse().unwrap(), options(QoS::AtMostOnce, None));
+        broker.subscribe(
+            &first.session,
+            "t".parse().unwrap(),
+            options(QoS::AtMostOnce, None),
+        );
         let second = open(&broker, "c");
         assert!(!second.present);
-        assert_eq!(second.discarded.as_ref().map(|old| old.key()), Some(first.session.key()));
+        assert_eq!(
+            second.discarded.as_ref().map(|old| old.key()),
+            Some(first.session.key())
+        );
         assert_eq!(broker.subscription_count(), 0);
         assert!(matches!(
             first.session.next(first.connection, true, Waker::noop()),

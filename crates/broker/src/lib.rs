@@ -15,10 +15,11 @@ mod retained;
 mod session;
 mod tree;
 
-pub use broker::{Broker, MatchCache, Opened, OpenSession, Subscribed};
+pub use broker::{Broker, MatchCache, OpenSession, Opened, Subscribed};
 pub use message::{Delivery, Message, Origin};
 pub use retained::RetainedTree;
 pub use session::{
-    CloseReason, Journal, Next, Offer, Overflow, Restored, Session, SessionKey, SessionKind, StoredDelivery,
+    CloseReason, Journal, Next, Offer, Overflow, Restored, Session, SessionKey, SessionKind,
+    StoredDelivery,
 };
 pub use tree::{SubscriptionOptions, SubscriptionTree};

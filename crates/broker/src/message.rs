@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use model::{ClientId, Timestamp, TopicName};
-use mqtt_proto::{EncodedPublish, PublishProperties, QoS, Version};
+use mqtt_proto::{EncodedPublish, PublishProperties, QoS};
 use smallvec::SmallVec;
 
 use crate::SessionKey;
@@ -28,7 +28,7 @@ pub struct Message {
     pub published_at: Timestamp,
     /// After this time it is delivered to no one. MQTT 5.0 §3.3.2.3.3.
     pub expires_at: Option<Timestamp>,
-    encoded: [OnceLock<EncodedPublish>; 4],
+    encoded: OnceLock<EncodedPublish>,
 }
 
 /// Who published a message.
@@ -64,7 +64,7 @@ impl Message {
             origin,
             published_at,
             expires_at,
-            encoded: Default::default(),
+            encoded: OnceLock::new(),
         }
     }
 
@@ -74,27 +74,10 @@ impl Message {
         self.expires_at.is_some_and(|at| at <= now)
     }
 
-    /// The bytes of its PUBLISH under its canonical topic, encoded once for all subscribers of
-    /// `version`.
-    ///
-    /// Not for messages with an expiry (what remains of it is told to each subscriber) nor for
-    /// subscriptions with an identifier; those are encoded for each delivery.
-    pub fn encoded(&self, version: Version, with_packet_id: bool) -> &EncodedPublish {
-        let slot = match (version, with_packet_id) {
-            (Version::V311, false) => 0,
-            (Version::V311, true) => 1,
-            (Version::V5, false) => 2,
-            (Version::V5, true) => 3,
-        };
-        self.encoded[slot].get_or_init(|| {
-            EncodedPublish::new(
-                version,
-                self.topic.as_str(),
-                &self.payload,
-                &self.properties,
-                &[],
-                with_packet_id,
-            )
+    /// Its PUBLISH under its canonical topic, encoded once for all its subscribers.
+    pub fn encoded(&self) -> &EncodedPublish {
+        self.encoded.get_or_init(|| {
+            EncodedPublish::new(self.topic.as_str(), &self.payload, &self.properties)
         })
     }
 
@@ -102,7 +85,8 @@ impl Message {
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         let properties = &self.properties;
-        let text = |text: &Option<bytestring::ByteString>| text.as_ref().map_or(0, |text| text.len());
+        let text =
+            |text: &Option<bytestring::ByteString>| text.as_ref().map_or(0, |text| text.len());
         self.topic.as_str().len()
             + self.payload.len()
             + text(&properties.content_type)

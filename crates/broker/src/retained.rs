@@ -201,7 +201,11 @@ mod tests {
         }
         let first = tree.page(None, 2);
         let second = tree.page(Some(first[1].topic.as_str()), 2);
-        let topics: Vec<&str> = first.iter().chain(&second).map(|m| m.topic.as_str()).collect();
+        let topics: Vec<&str> = first
+            .iter()
+            .chain(&second)
+            .map(|m| m.topic.as_str())
+            .collect();
         assert_eq!(topics, ["a", "a/b", "b", "c/d"]);
     }
 }

@@ -180,12 +180,7 @@ pub struct Restored {
 impl Session {
     /// A session nobody is connected to yet.
     #[must_use]
-    pub fn new(
-        key: SessionKey,
-        client_id: ClientId,
-        owner: Arc<str>,
-        kind: SessionKind,
-    ) -> Self {
+    pub fn new(key: SessionKey, client_id: ClientId, owner: Arc<str>, kind: SessionKind) -> Self {
         Self::restored(&Restored {
             key,
             client_id,
@@ -485,6 +480,14 @@ impl Session {
         state.wake();
     }
 
+    /// Whether the mailbox is at most half full: whoever has more to send may go on.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let state = self.state();
+        state.mailbox.len() < limits::MAILBOX_MESSAGES / 2
+            && state.mailbox_bytes < limits::MAILBOX_BYTES / 2
+    }
+
     /// Forgets a delivery the client has acknowledged for good, or that will not be sent.
     ///
     /// Returns whether the journal holds it and must forget it too.
@@ -526,7 +529,9 @@ impl Session {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no panic happens while it is held")
+        self.state
+            .lock()
+            .expect("no panic happens while it is held")
     }
 }
 
@@ -584,7 +589,12 @@ mod tests {
     }
 
     fn session(kind: SessionKind) -> Session {
-        Session::new(SessionKey(1), ClientId::new("c").unwrap(), "owner".into(), kind)
+        Session::new(
+            SessionKey(1),
+            ClientId::new("c").unwrap(),
+            "owner".into(),
+            kind,
+        )
     }
 
     fn offer(session: &Session, disk: &mut Disk, qos: QoS) -> Offer {
@@ -643,13 +653,19 @@ mod tests {
         for _ in 0..3 {
             offer(&session, &mut disk, QoS::AtLeastOnce);
         }
-        assert_eq!(drain(&session, &disk, 1), [(1, false), (2, false), (3, false)]);
+        assert_eq!(
+            drain(&session, &disk, 1),
+            [(1, false), (2, false), (3, false)]
+        );
         assert!(session.settled(2));
         disk.0.retain(|entry| entry.seq() != 2);
         session.detach(1);
         offer(&session, &mut disk, QoS::AtLeastOnce);
         session.attach(2);
-        assert_eq!(drain(&session, &disk, 2), [(1, true), (3, true), (4, false)]);
+        assert_eq!(
+            drain(&session, &disk, 2),
+            [(1, true), (3, true), (4, false)]
+        );
     }
 
     #[test]
@@ -701,7 +717,10 @@ mod tests {
             session.next(1, true, Waker::noop()),
             Next::Close(CloseReason::TakenOver)
         ));
-        assert!(!session.detach(1), "the old one's end does not end the new one");
+        assert!(
+            !session.detach(1),
+            "the old one's end does not end the new one"
+        );
         assert!(session.is_online());
         assert!(session.detach(2));
     }
@@ -712,9 +731,15 @@ mod tests {
         session.attach(1);
         offer(&session, &mut disk, QoS::AtMostOnce);
         offer(&session, &mut disk, QoS::AtLeastOnce);
-        assert!(matches!(session.next(1, false, Waker::noop()), Next::Deliver(_)));
+        assert!(matches!(
+            session.next(1, false, Waker::noop()),
+            Next::Deliver(_)
+        ));
         assert!(matches!(session.next(1, false, Waker::noop()), Next::Wait));
-        assert!(matches!(session.next(1, true, Waker::noop()), Next::Deliver(_)));
+        assert!(matches!(
+            session.next(1, true, Waker::noop()),
+            Next::Deliver(_)
+        ));
     }
 
     #[test]

@@ -230,7 +230,10 @@ impl Subscribers {
         };
         let mut members = group.members.clone();
         let key = subscriber.session.key();
-        let new = match members.iter_mut().find(|member| member.session.key() == key) {
+        let new = match members
+            .iter_mut()
+            .find(|member| member.session.key() == key)
+        {
             Some(member) => {
                 *member = subscriber;
                 false
@@ -336,7 +339,10 @@ mod tests {
     #[test]
     fn a_message_reaches_every_matching_subscription() {
         let mut tree = SubscriptionTree::default();
-        for (key, text) in ["a/b", "a/+", "a/#", "#", "+/b", "$hub/#", "a/b/#", "+"].iter().enumerate() {
+        for (key, text) in ["a/b", "a/+", "a/#", "#", "+/b", "$hub/#", "a/b/#", "+"]
+            .iter()
+            .enumerate()
+        {
             assert!(tree.insert(&filter(text), subscriber(key as i64)));
         }
         assert_eq!(found(&tree, "a/b"), [0, 1, 2, 3, 4, 6]);
