@@ -26,7 +26,7 @@ def policy_of(*statements):
         "Statement": [
             statement
             if isinstance(statement, dict)
-            else dict(zip(("Effect", "Action", "Resource"), statement))
+            else dict(zip(("Effect", "Action", "Resource"), statement, strict=True))
             for statement in statements
         ],
     }
