@@ -172,10 +172,8 @@ pub fn packets(bytes: &[u8]) -> Result<(), String> {
                 let version = decoder.version().unwrap_or(version);
                 let mut written = BytesMut::new();
                 encode::append(&packet, version, &mut written);
-                let mut again = match packet {
-                    Packet::Connect(_) => before.clone(),
-                    _ => decoder.clone(),
-                };
+                let is_connect = matches!(packet, Packet::Connect(_));
+                let mut again = if is_connect { &before } else { &decoder }.clone();
                 if again.decode(&mut written) != Ok(Some(packet.clone())) {
                     return Err(format!("{version:?} {packet:?}"));
                 }

@@ -34,7 +34,7 @@ fn user_properties() -> impl Strategy<Value = UserProperties> {
 }
 
 fn qos() -> impl Strategy<Value = QoS> {
-    (0..3_u8).prop_map(|number| QoS::try_from(number).unwrap())
+    (0..3_u8).prop_map(|number| QoS::try_from(number).expect("below 3"))
 }
 
 prop_compose! {
@@ -176,7 +176,7 @@ prop_compose! {
 fn packet() -> impl Strategy<Value = Packet> {
     let subscribe = (
         any::<NonZeroU16>(),
-        option::of((1..268_435_456_u32).prop_map(|id| NonZeroU32::new(id).unwrap())),
+        option::of((1..268_435_456_u32).prop_map(|id| NonZeroU32::new(id).expect("from 1"))),
         vec((topic(), options()), 1..5),
         user_properties(),
     )
@@ -228,7 +228,10 @@ fn decoder(version: Version, packet: &Packet) -> Decoder {
     if !matches!(packet, Packet::Connect(_)) {
         let mut buffer = BytesMut::new();
         encode::append_connect(&plain_connect(version), &mut buffer);
-        decoder.decode(&mut buffer).unwrap().unwrap();
+        decoder
+            .decode(&mut buffer)
+            .expect("a plain CONNECT")
+            .expect("all of it");
     }
     decoder
 }
@@ -336,7 +339,7 @@ proptest! {
         seqs in vec(0..200_000_u64, 0..60),
     ) {
         let mut connect = plain_connect(Version::V5);
-        connect.properties.receive_maximum = NonZeroU16::new(maximum).unwrap();
+        connect.properties.receive_maximum = NonZeroU16::new(maximum).expect("from 1");
         let now = Timestamp::default();
         let mut out = BytesMut::new();
         let mut session = Session::new(Settings::default(), now);

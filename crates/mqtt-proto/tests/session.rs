@@ -113,10 +113,10 @@ fn outgoing(message: &EncodedPublish, qos: QoS, seq: u64) -> Outgoing<'_> {
 
 #[track_caller]
 fn topic_of(event: &Event) -> &str {
-    match event {
-        Event::Publish(publish) => &publish.topic,
-        other => panic!("not a message: {other:?}"),
-    }
+    let Event::Publish(publish) = event else {
+        panic!("not a message: {event:?}");
+    };
+    &publish.topic
 }
 
 #[test]

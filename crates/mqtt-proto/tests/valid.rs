@@ -30,7 +30,10 @@ fn server(version: Version, text: &str) -> Decoder {
             Version::V5 => "10 * \"MQTT\" 05 02 003c {} \"d\"",
         };
         let mut buffer = BytesMut::from(&*notation::bytes(connect));
-        decoder.decode(&mut buffer).unwrap().unwrap();
+        decoder
+            .decode(&mut buffer)
+            .expect("a plain CONNECT")
+            .expect("all of it");
     }
     decoder
 }
