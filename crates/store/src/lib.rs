@@ -41,7 +41,7 @@ pub use queues::{
     RetainedMessage, SessionKey, SessionRecord, StoredWill, SubscriptionRecord,
 };
 pub use registry_file::{ReadTxn, WriteTxn};
-pub use shadows::ShadowRow;
+pub use shadows::KeptShadow;
 pub use timeline::{FailedConnection, TimelineEntry};
 
 use commit::Inbox;

@@ -18,7 +18,10 @@ use crate::{
 pub(crate) const LAYOUT: Layout = Layout {
     name: "registry.db",
     application_id: 0x5345_4b52,
-    migrations: &[include_str!("registry_file/001.sql")],
+    migrations: &[
+        include_str!("registry_file/001.sql"),
+        include_str!("registry_file/shadows.sql"),
+    ],
     readers: 4,
 };
 

@@ -109,17 +109,6 @@ CREATE TABLE event_configurations (
     enabled INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- module and name are empty where there is none. A deleted shadow keeps its version.
-CREATE TABLE shadows (
-    device      TEXT    NOT NULL,
-    module      TEXT    NOT NULL,
-    name        TEXT    NOT NULL,
-    version     INTEGER NOT NULL,
-    document    TEXT,
-    modified_at INTEGER NOT NULL,
-    PRIMARY KEY (device, module, name)
-) STRICT;
-
 -- What happened to a device or client, newest last; bounded per subject and in total.
 CREATE TABLE timeline (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -1,0 +1,95 @@
+//! What the hub says, as AWS policies spell it: topics, actions and the statements that explanations
+//! propose.
+
+use std::borrow::Cow;
+
+use policy::{Action, Resource, ResourceKind, Spelling};
+
+use super::actions;
+
+/// The topic that policies decide on for a topic of the hub: `$hub/devices/X/…` is
+/// `$aws/things/X/…`, any other `$hub/…` is `$aws/…`.
+#[must_use]
+pub fn policy_topic(canonical: &str) -> Cow<'_, str> {
+    if let Some(rest) = canonical.strip_prefix("$hub/devices/") {
+        Cow::Owned(format!("$aws/things/{rest}"))
+    } else if let Some(rest) = canonical.strip_prefix("$hub/") {
+        Cow::Owned(format!("$aws/{rest}"))
+    } else {
+        Cow::Borrowed(canonical)
+    }
+}
+
+/// The filter that policies decide on for a filter of the hub; in a shared subscription the prefix
+/// stays and the filter behind it is translated.
+#[must_use]
+pub fn policy_filter(canonical: &str) -> Cow<'_, str> {
+    if let Some(rest) = canonical.strip_prefix("$share/")
+        && let Some((group, filter)) = rest.split_once('/')
+    {
+        return match policy_topic(filter) {
+            Cow::Borrowed(_) => Cow::Borrowed(canonical),
+            Cow::Owned(filter) => Cow::Owned(format!("$share/{group}/{filter}")),
+        };
+    }
+    policy_topic(canonical)
+}
+
+/// How this hub's account and region appear in the statements it proposes.
+#[derive(Clone, Debug)]
+pub struct AwsSpelling {
+    /// The account, 12 digits.
+    pub account: String,
+    /// The region to write, such as `us-east-1`; statements match in every region all the same.
+    pub region: String,
+}
+
+impl Spelling for AwsSpelling {
+    fn action(&self, action: Action) -> &'static str {
+        actions::name(action)
+    }
+
+    fn statement(&self, action: Action, resource: &Resource<'_>) -> String {
+        render_statement(action, resource, &self.region, &self.account)
+    }
+}
+
+/// A statement, as compact JSON, that allows `action` on `resource` and nothing else.
+#[must_use]
+pub fn render_statement(
+    action: Action,
+    resource: &Resource<'_>,
+    region: &str,
+    account: &str,
+) -> String {
+    let resource = if resource.kind() == ResourceKind::Every {
+        "*".to_owned()
+    } else {
+        format!(
+            "arn:aws:iot:{region}:{account}:{}",
+            escaped(&resource.to_string())
+        )
+    };
+    serde_json::json!({
+        "Effect": "Allow",
+        "Action": actions::name(action),
+        "Resource": resource,
+    })
+    .to_string()
+}
+
+/// The pattern that matches exactly `text`.
+fn escaped(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(next) = rest.next() {
+        match next {
+            '*' => pattern.push_str("${*}"),
+            '?' => pattern.push_str("${?}"),
+            // `$aws/…` reads better than `${$}aws/…`; only `${` would be taken for a variable.
+            '$' if rest.peek() == Some(&'{') => pattern.push_str("${$}"),
+            other => pattern.push(other),
+        }
+    }
+    pattern
+}
