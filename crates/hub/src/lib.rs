@@ -18,6 +18,7 @@ mod intents;
 mod language;
 mod live;
 mod publish;
+mod retained;
 mod start;
 mod stored;
 pub mod timeline;
