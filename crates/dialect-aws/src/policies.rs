@@ -7,6 +7,7 @@
 
 mod actions;
 mod conditions;
+mod exercise;
 mod json;
 mod resources;
 mod spelling;
@@ -19,6 +20,7 @@ use policy::{Actions, Document, Effect, ResourcePattern, Statement};
 
 use json::Node;
 
+pub use exercise::exercise;
 pub use spelling::{AwsSpelling, policy_filter, policy_topic, render_statement};
 pub use variables::variable;
 
