@@ -143,7 +143,18 @@ pub(crate) fn residuals(pattern: &Pattern, prefix: &Prefix) -> Vec<Pattern> {
     if let Some(all) = ends.iter().copied().find(closing) {
         ends = vec![all];
     }
-    ends.into_iter().map(|place| rest(parts, place)).collect()
+    let found: Vec<Pattern> = ends.into_iter().map(|place| rest(parts, place)).collect();
+    let needed = |one: &&Pattern| !found.iter().any(|other| covers(other, one));
+    found.iter().filter(needed).cloned().collect()
+}
+
+/// Whether `wide` is a `*` and what `narrow` ends with, so that it matches all that `narrow` does.
+fn covers(wide: &Pattern, narrow: &Pattern) -> bool {
+    let (wide, narrow) = (wide.parts(), narrow.parts());
+    wide.len() > 1
+        && wide[0].is_empty()
+        && narrow.len() > wide.len()
+        && narrow.ends_with(&wide[1..])
 }
 
 fn rest(parts: &[Vec<Piece>], from: Place) -> Pattern {
