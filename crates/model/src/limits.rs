@@ -123,6 +123,8 @@ pub const GROUP_DEPTH: usize = 7;
 pub const STORE_PENDING_BYTES: usize = 256 * 1024 * 1024;
 /// Writes that wait for the writer of one file. Hub.
 pub const STORE_PENDING_JOBS: usize = 1_000_000;
+/// Decisions kept in all timelines together. Hub: about 300 MB on disk.
+pub const TIMELINE_TOTAL: usize = 1_000_000;
 /// Failed connections kept for `trace --failed`, all clients together. Hub.
 pub const FAILED_CONNECTIONS: usize = 10_000;
 /// Results of one page of a list. AWS: 250.
