@@ -195,7 +195,9 @@ fn statement(at: &str, node: &Node, account: &str) -> Result<Statement, PolicyEr
 fn string<'a>(node: &'a Node, at: &str) -> Result<&'a str, PolicyError> {
     match node {
         Node::Text(text) => Ok(text),
-        _ => Err(wrong(at, "expected a string")),
+        Node::Null | Node::Bool(_) | Node::Number(_) | Node::Array(_) | Node::Object(_) => {
+            Err(wrong(at, "expected a string"))
+        }
     }
 }
 
@@ -216,6 +218,8 @@ fn strings<'a>(node: &'a Node, at: &str) -> Result<Vec<(String, &'a str)>, Polic
                 string(item, &at).map(|text| (at.clone(), text))
             })
             .collect(),
-        _ => Err(wrong(at, "expected a string or a list of strings")),
+        Node::Null | Node::Bool(_) | Node::Number(_) | Node::Object(_) => {
+            Err(wrong(at, "expected a string or a list of strings"))
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! AWS policy documents decide and explain as their authors expect.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use dialect_aws::policies::{

@@ -3,6 +3,8 @@
 //!
 //! `cargo test -p dialect-aws --test policy_matrix -- --ignored` writes the file again.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{fmt::Write as _, sync::Arc};
 
 use dialect_aws::policies::{AwsSpelling, parse};
