@@ -109,6 +109,16 @@ impl Caller {
         }
     }
 
+    /// Someone whom no policy lets do anything.
+    #[cfg(test)]
+    pub(crate) fn stranger(client_id: ClientId) -> Self {
+        Self {
+            client_id: Some(client_id),
+            access: ArcSwap::default(),
+            ..Self::hub()
+        }
+    }
+
     fn unrestricted(principal: Principal, peer: Option<PeerFacts>) -> Self {
         let address = peer.as_ref().map(|peer| peer.address.ip());
         Self {

@@ -7,6 +7,7 @@
 //! The hub knows one spelling of everything; the clouds' spellings are translated at the edge.
 
 mod access;
+mod announce;
 mod authorize;
 mod caller;
 pub mod clock;
@@ -14,11 +15,13 @@ mod connections;
 mod departures;
 mod events;
 mod facts;
+mod handle;
 mod intents;
 mod language;
 mod live;
 mod publish;
 mod retained;
+mod shadows;
 mod start;
 mod stored;
 pub mod timeline;
@@ -39,6 +42,7 @@ pub use intents::{Intent, PublishRequest, ShadowRequest, ShadowVerb};
 pub use language::{InvalidPolicy, PolicyLanguage};
 pub use live::{Changed, ConnectionInfo};
 pub use publish::Ack;
+pub use shadows::ShadowNames;
 
 /// What the operator chose.
 #[derive(Clone, Debug)]
@@ -63,5 +67,6 @@ struct Inner {
     timeline: timeline::Timeline,
     departures: departures::Departures,
     parsed: access::ParsedPolicies,
+    shadow_turns: shadows::Turns,
     config: HubConfig,
 }
