@@ -3,9 +3,10 @@
 
 use std::borrow::Cow;
 
-use policy::{Action, Resource, ResourceKind, Spelling};
+use hub::InvalidPolicy;
+use policy::{Action, Document, Resource, ResourceKind, Spelling};
 
-use super::actions;
+use super::{PolicyError, actions};
 
 /// The topic that policies decide on for a topic of the hub: `$hub/devices/X/…` is
 /// `$aws/things/X/…`, any other `$hub/…` is `$aws/…`.
@@ -51,6 +52,29 @@ impl Spelling for AwsSpelling {
 
     fn statement(&self, action: Action, resource: &Resource<'_>) -> String {
         render_statement(action, resource, &self.region, &self.account)
+    }
+}
+
+impl hub::PolicyLanguage for AwsSpelling {
+    fn parse(&self, text: &str) -> Result<Document, InvalidPolicy> {
+        super::parse(text, &self.account).map_err(|error| match error {
+            PolicyError::Content { at, expected } => InvalidPolicy {
+                at,
+                message: expected,
+            },
+            PolicyError::TooLarge { .. } | PolicyError::Json { .. } => InvalidPolicy {
+                at: "the document".to_owned(),
+                message: error.to_string(),
+            },
+        })
+    }
+
+    fn topic<'a>(&self, canonical: &'a str) -> Cow<'a, str> {
+        policy_topic(canonical)
+    }
+
+    fn filter<'a>(&self, canonical: &'a str) -> Cow<'a, str> {
+        policy_filter(canonical)
     }
 }
 
