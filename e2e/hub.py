@@ -13,7 +13,11 @@ import subprocess
 import time
 
 import boto3
+import urllib3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 
 CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 BINARY = pathlib.Path(os.environ.get("SEKISHO_BIN", CHECKOUT / "target/release/sekisho"))
@@ -165,6 +169,24 @@ class Hub:
             }
             self._clients[key] = boto3.client(service, **(values | settings))
         return self._clients[key]
+
+    def signed(self, method, path, body=b"", service="iot", headers=None):
+        """Sends one HTTPS request signed as AWS clients sign; answers the response."""
+        environment = self.environment
+        request = AWSRequest(
+            method=method,
+            url=f"https://{self.host}:{self.https_port}{path}",
+            data=body,
+            headers={"Content-Type": "application/json"} | (headers or {}),
+        )
+        credentials = Credentials(
+            environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
+        )
+        SigV4Auth(credentials, service, environment["AWS_REGION"]).add_auth(request)
+        prepared = request.prepare()
+        return urllib3.PoolManager(ca_certs=str(self.root_ca)).request(
+            method, prepared.url, body=prepared.body, headers=dict(prepared.headers), retries=False
+        )
 
     def resident_kilobytes(self):
         """The hub's resident memory."""

@@ -1,6 +1,7 @@
 """Bad input: each gets a clear refusal, costs bounded memory, and harms no one else."""
 
 import json
+import socket
 import ssl
 import struct
 import subprocess
@@ -11,7 +12,7 @@ import urllib3
 
 import raw
 from clients import Refused, SdkMqtt5
-from devices import Device, unique
+from devices import Device, policy_of, unique
 from hub import wait_until
 from raw import Closed, Wire
 
@@ -134,8 +135,6 @@ def test_bytes_that_are_no_protocol_are_closed(hub, opened, bystander):
 
 
 def test_plain_text_on_a_tls_port_is_closed(hub, bystander):
-    import socket
-
     with socket.create_connection((hub.host, hub.mqtt_port), timeout=15) as plain:
         plain.sendall(raw.connect("plain"))
         received = plain.recv(100)
@@ -229,8 +228,6 @@ def backdated(folder):
 
 
 def test_a_stolen_client_id_is_refused(hub, workshop, opened, bystander):
-    from devices import policy_of
-
     victim = workshop.device()
     live = opened(SdkMqtt5(hub, victim))
     live.connect()
@@ -246,35 +243,10 @@ def test_a_stolen_client_id_is_refused(hub, workshop, opened, bystander):
         live.disconnected(0.5)
 
 
-@pytest.fixture
-def signed(hub):
-    """Sends a signed HTTPS request as boto3 would; answers the response."""
-    from botocore.auth import SigV4Auth
-    from botocore.awsrequest import AWSRequest
-    from botocore.credentials import Credentials
-
-    def send(method, path, body=b"", service="iot"):
-        environment = hub.environment
-        request = AWSRequest(
-            method=method, url=f"https://{hub.host}:{hub.https_port}{path}", data=body,
-            headers={"Content-Type": "application/json"},
-        )
-        credentials = Credentials(
-            environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
-        )
-        SigV4Auth(credentials, service, environment["AWS_REGION"]).add_auth(request)
-        prepared = request.prepare()
-        return urllib3.PoolManager(ca_certs=str(hub.root_ca)).request(
-            method, prepared.url, body=prepared.body, headers=dict(prepared.headers), retries=False
-        )
-
-    return send
-
-
-def test_a_ten_megabyte_body_is_refused_without_being_held(hub, signed, bystander):
+def test_a_ten_megabyte_body_is_refused_without_being_held(hub, bystander):
     before = hub.resident_kilobytes()
     try:
-        answer = signed("POST", f"/things/{unique('t')}", b"x" * 10_000_000)
+        answer = hub.signed("POST", f"/things/{unique('t')}", b"x" * 10_000_000)
         assert answer.status == 413, answer.data
     except urllib3.exceptions.ProtocolError:
         pass  # refused while we still wrote
@@ -292,8 +264,8 @@ def test_a_ten_megabyte_body_is_refused_without_being_held(hub, signed, bystande
         b'{"attributePayload": {"attributes": {"a": {"b": 1}}}}',
     ],
 )
-def test_json_that_is_broken_deep_or_wrong_is_refused(signed, bystander, body):
-    answer = signed("POST", f"/things/{unique('t')}", body)
+def test_json_that_is_broken_deep_or_wrong_is_refused(hub, bystander, body):
+    answer = hub.signed("POST", f"/things/{unique('t')}", body)
     assert answer.status == 400, answer.data
     assert json.loads(answer.data)["message"]
 
@@ -374,8 +346,6 @@ def test_a_slow_reader_stalls_no_one(hub, workshop, opened, bystander):
 
 
 def test_handshakes_that_never_end_leave_room_for_others(hub, bystander):
-    import socket
-
     hanging = [socket.create_connection((hub.host, hub.mqtt_port)) for _ in range(200)]
     try:
         for peer in hanging:

@@ -10,6 +10,7 @@ from awscrt import mqtt5
 from AWSIoTPythonSDK.MQTTLib import AWSIoTMQTTClient
 
 from clients import Paho, SdkMqtt5, SdkMqtt311, mosquitto
+from devices import Workshop
 from hub import Hub
 from raw import Wire, open_tls, tls_context
 
@@ -126,9 +127,7 @@ def test_a_second_client_of_the_same_name_takes_over(hub, workshop, opened):
     assert packet.reason_code == mqtt5.DisconnectReasonCode.SESSION_TAKEN_OVER
 
 
-def test_a_silent_client_is_closed_at_one_and_a_half_times_its_keep_alive(own_hub, tmp_path, opened):
-    from devices import Workshop
-
+def test_a_silent_client_is_closed_at_half_again_its_keep_alive(own_hub, tmp_path, opened):
     device = Workshop(own_hub, tmp_path).device()
     wire = opened(Wire(own_hub, device))
     wire.connected(device.name, keep_alive=2)

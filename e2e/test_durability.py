@@ -5,6 +5,7 @@
 
 import os
 import random
+import shutil
 import threading
 import time
 
@@ -13,6 +14,7 @@ import pytest
 import raw
 from clients import Paho, SdkMqtt5
 from devices import Workshop, unique
+from hub import Hub
 from raw import Closed, Wire
 
 ROUNDS = int(os.environ.get("SEKISHO_KILL_ROUNDS", "3"))
@@ -272,10 +274,6 @@ def test_an_unacknowledged_delivery_comes_again_with_its_packet_id(bench):
 
 
 def test_a_moved_folder_opens_elsewhere(bench, tmp_path):
-    import shutil
-
-    from hub import Hub
-
     hub, workshop = bench
     device = workshop.device()
     hub.stop()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from clients import Paho, Refused, SdkMqtt5
-from devices import policy_of, unique
+from devices import Workshop, policy_of, unique
 
 
 @pytest.fixture
@@ -87,8 +87,6 @@ def test_subscriptions_are_announced(hub, workshop, watcher, opened):
 
 
 def test_registry_events_come_once_they_are_enabled(own_hub, tmp_path, opened):
-    from devices import Workshop
-
     iot = own_hub.boto("iot")
     client = opened(SdkMqtt5(own_hub, Workshop(own_hub, tmp_path).device()))
     client.connect()

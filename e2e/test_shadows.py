@@ -9,6 +9,7 @@ from awsiot import ServiceStreamOptions, V2ServiceException, iotshadow
 from botocore.exceptions import ClientError
 
 from clients import PATIENCE, Inbox, SdkMqtt5, SdkMqtt311
+from devices import Workshop, arn, connect_and
 
 
 @pytest.fixture
@@ -267,8 +268,6 @@ def test_the_shadow_client_of_mqtt_311_works(hub, device, opened):
 
 
 def test_a_shadow_survives_a_restart(own_hub, tmp_path):
-    from devices import Workshop
-
     device = Workshop(own_hub, tmp_path).device()
     data = own_hub.boto("iot-data")
     data.update_thing_shadow(
@@ -281,8 +280,6 @@ def test_a_shadow_survives_a_restart(own_hub, tmp_path):
 
 
 def test_qos_1_reason_codes_tell_a_device_without_the_right(hub, workshop, opened):
-    from devices import arn, connect_and
-
     device = workshop.device(connect_and(("Allow", "iot:Publish", arn("topic/other/*"))))
     client = opened(SdkMqtt5(hub, device))
     client.connect()

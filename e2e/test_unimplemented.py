@@ -6,10 +6,6 @@ import re
 
 import botocore.session
 import pytest
-import urllib3
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from hub import Hub
 
@@ -51,24 +47,16 @@ def ask(hub, model, operation):
     """Sends the emptiest request for `operation`, signed; answers status, code and message."""
     http = model.operation_model(operation).http
     path = re.sub(r"\{\w+\+?\}", "x", http.get("requestUri", "/"))
-    request = AWSRequest(
-        method=http.get("method", "POST"),
-        url=f"https://{hub.host}:{hub.https_port}{path}",
-        data=b"{}" if http.get("method", "POST") in ("POST", "PUT", "PATCH") else b"",
-        headers={"Content-Type": "application/json"},
-    )
+    method = http.get("method", "POST")
+    headers = {}
     if model.metadata["protocol"] == "json":
-        request.headers["X-Amz-Target"] = f"{model.metadata['targetPrefix']}.{operation}"
-    environment = hub.environment
-    SigV4Auth(
-        Credentials(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]),
-        model.signing_name,
-        environment["AWS_REGION"],
-    ).add_auth(request)
-    prepared = request.prepare()
-    answer = urllib3.PoolManager(ca_certs=str(hub.root_ca)).request(
-        prepared.method, prepared.url, body=prepared.body, headers=dict(prepared.headers),
-        retries=False,
+        headers["X-Amz-Target"] = f"{model.metadata['targetPrefix']}.{operation}"
+    answer = hub.signed(
+        method,
+        path,
+        b"{}" if method in ("POST", "PUT", "PATCH") else b"",
+        service=model.signing_name,
+        headers=headers,
     )
     try:
         body = json.loads(answer.data or b"{}")

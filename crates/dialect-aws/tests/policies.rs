@@ -1,8 +1,12 @@
 //! AWS policy documents decide and explain as their authors expect.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{collections::BTreeMap, sync::Arc};
 
-use dialect_aws::policies::{AwsSpelling, PolicyError, parse, policy_filter, policy_topic};
+use dialect_aws::policies::{
+    AwsSpelling, PolicyError, exercise, parse, policy_filter, policy_topic,
+};
 use model::{Decision, Outcome, Timestamp};
 use policy::{
     Action, AlternativeName, CertificateFacts, Context, DeviceFacts, Facts, NameFacts, NameField,
@@ -1096,6 +1100,37 @@ fn reserved_topics_are_decided_on_in_the_authors_spelling() {
 }
 
 // --- properties ------------------------------------------------------------------------------
+
+#[test]
+fn the_fuzzer_s_documents_hold_what_every_document_must() {
+    let corpus = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../fuzz/corpora/policy_document"
+    );
+    let mut count = 0;
+    for entry in std::fs::read_dir(corpus).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        exercise(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        count += 1;
+    }
+    assert!(count >= 3, "the corpus is committed");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(50))]
+
+    #[test]
+    fn documents_of_any_patterns_hold_what_every_document_must(
+        effect in "Allow|Deny",
+        action in r"iot:[A-Z*?][a-z*?]{0,6}|\*",
+        resource in r"arn:(aws|\*):iot:[a-z*]{1,4}:(123456789012|\*|\?+):([a-z*?/]|\$\{iot:ClientId\}|\$\{\?\}){0,12}",
+    ) {
+        let text = statement(&effect, &action, &resource, "{}");
+        prop_assert!(parse(&text, ACCOUNT).is_ok(), "{}", text);
+        prop_assert_eq!(exercise(text.as_bytes()), Ok(()));
+    }
+}
 
 proptest! {
     #[test]

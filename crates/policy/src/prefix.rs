@@ -92,23 +92,17 @@ pub(crate) fn residuals(pattern: &Pattern, prefix: &Prefix) -> Vec<Pattern> {
         };
         match parts[place.part].get(place.piece) {
             Some(Piece::Literal(text)) => {
-                if text
-                    .as_bytes()
-                    .get(place.byte)
-                    .copied()
-                    .is_some_and(accepts)
-                {
-                    let byte = place.byte + 1;
-                    let past = byte == text.len();
-                    open.push((
-                        Place {
-                            part: place.part,
-                            piece: place.piece + usize::from(past),
-                            byte: if past { 0 } else { byte },
-                        },
-                        next,
-                    ));
+                let next_byte = text.as_bytes().get(place.byte).copied();
+                if !next_byte.is_some_and(accepts) {
+                    continue;
                 }
+                let past = place.byte + 1 == text.len();
+                let place = Place {
+                    part: place.part,
+                    piece: place.piece + usize::from(past),
+                    byte: if past { 0 } else { place.byte + 1 },
+                };
+                open.push((place, next));
             }
             Some(Piece::One) => open.push((
                 Place {

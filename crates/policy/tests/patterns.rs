@@ -218,7 +218,7 @@ fn matches(pattern: &str, text: &str, client: &str) -> bool {
     let facts = Facts::new(Some(client), None);
     let context = Context::default();
     Pattern::parse(pattern, Wildcards::On, &names)
-        .unwrap()
+        .expect("the test's pattern is one")
         .matches(text, &Values::new(&facts, &context, false))
 }
 
