@@ -121,10 +121,9 @@ pub(crate) fn own(text: &ByteString) -> ByteString {
 
 /// The same for what travels with a message.
 pub(crate) fn own_properties(mut properties: PublishProperties) -> PublishProperties {
-    for text in [&mut properties.content_type, &mut properties.response_topic] {
-        if let Some(text) = text {
-            *text = own(text);
-        }
+    let texts = [&mut properties.content_type, &mut properties.response_topic];
+    for text in texts.into_iter().flatten() {
+        *text = own(text);
     }
     if let Some(data) = &mut properties.correlation_data {
         *data = Bytes::copy_from_slice(data);
