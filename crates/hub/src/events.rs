@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use model::{ClientId, DeviceId, Timestamp};
 
-use crate::{DisconnectReason, Hub};
+use crate::{DisconnectReason, Hub, RegistryEvent};
 
 /// Something that happened, for whoever subscribes to it.
 #[derive(Clone, Debug)]
@@ -79,6 +79,8 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// The registry changed; only what is switched on is announced.
+    Registry(Box<RegistryEvent>),
 }
 
 impl Hub {

@@ -9,18 +9,26 @@
 mod access;
 mod authorize;
 mod caller;
+mod certificates;
 pub mod clock;
 mod connections;
 mod departures;
+mod devices;
+mod event_configurations;
 mod events;
 mod facts;
+mod groups;
 mod intents;
 mod language;
 mod live;
+mod pages;
+mod policies;
 mod publish;
 mod start;
 mod stored;
+mod tags;
 pub mod timeline;
+mod types;
 
 use std::sync::Arc;
 
@@ -30,13 +38,21 @@ use model::limits::Profile;
 pub use authorize::{Act, Permit, act};
 pub use broker::{CloseReason, SubscriptionOptions};
 pub use caller::{Access, Caller, Credentials, PeerFacts, Principal};
+pub use certificates::{Activation, IssuedCertificate};
 pub use connections::{
     ConnectRequest, Connection, Disconnect, DisconnectReason, Item, SubscribeRequest, Will,
 };
+pub use devices::NewDevice;
+pub use event_configurations::{
+    DeviceIdentity, GroupIdentity, Operation, RegistryChange, RegistryEvent,
+};
 pub use events::Event;
+pub use groups::{GroupDetails, NewGroup};
 pub use intents::{Intent, PublishRequest, ShadowRequest, ShadowVerb};
 pub use language::{InvalidPolicy, PolicyLanguage};
 pub use live::{Changed, ConnectionInfo};
+pub use pages::{Page, PageRequest};
+pub use policies::{NameOrder, PolicyDetails};
 pub use publish::Ack;
 
 /// What the operator chose.
