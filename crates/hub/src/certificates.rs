@@ -6,7 +6,7 @@ use model::{CertificateId, Refusal, RefusalKind, Timestamp};
 use registry::{CertificateRecord, CertificateStatus, PolicyTarget, Principal, Validity};
 use store::{CertificatePlace, Order, ReadTxn};
 
-use crate::{Caller, Changed, Hub, Page, PageRequest, act, event_configurations::new_uuid};
+use crate::{Caller, Changed, Hub, Page, PageRequest, act, registry_events::new_uuid};
 
 /// Certificates the hub issues are valid until the end of 2049, as those of AWS IoT are.
 const ISSUED_UNTIL: Timestamp = Timestamp::from_seconds(2_524_607_999);

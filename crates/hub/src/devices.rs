@@ -10,7 +10,7 @@ use store::{DeviceFilter, ReadTxn};
 
 use crate::{
     Caller, Changed, Hub, Page, PageRequest, act,
-    event_configurations::{Operation, RegistryChange, new_uuid},
+    registry_events::{Operation, RegistryChange, new_uuid},
 };
 
 /// A device to be registered.
@@ -151,7 +151,7 @@ impl Hub {
             .await?;
         if let Some(device) = deleted {
             let association = type_change(&device, device.device_type.as_ref(), None);
-            let change = RegistryChange::Device(device.clone());
+            let change = RegistryChange::Device(device);
             self.announce_changes(
                 [(Operation::Deleted, change)]
                     .into_iter()

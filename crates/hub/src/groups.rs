@@ -11,7 +11,7 @@ use store::{GroupFilter, ReadTxn, WriteTxn};
 use crate::{
     Caller, Changed, Hub, Page, PageRequest, act,
     devices::find_device,
-    event_configurations::{GroupIdentity, Operation, RegistryChange, new_uuid},
+    registry_events::{GroupIdentity, Operation, RegistryChange, new_uuid},
 };
 
 /// A group to be created.

@@ -7,6 +7,7 @@
 //! The hub knows one spelling of everything; the clouds' spellings are translated at the edge.
 
 mod access;
+mod announce;
 mod authorize;
 mod caller;
 mod certificates;
@@ -16,17 +17,23 @@ mod departures;
 mod devices;
 mod event_configurations;
 mod events;
+mod explain;
 mod facts;
 mod groups;
+mod handle;
 mod intents;
 mod language;
 mod live;
 mod pages;
 mod policies;
 mod publish;
+mod registry_events;
+mod retained;
+mod shadows;
 mod start;
 mod stored;
 mod tags;
+mod test_authorization;
 pub mod timeline;
 mod types;
 
@@ -43,10 +50,8 @@ pub use connections::{
     ConnectRequest, Connection, Disconnect, DisconnectReason, Item, SubscribeRequest, Will,
 };
 pub use devices::NewDevice;
-pub use event_configurations::{
-    DeviceIdentity, GroupIdentity, Operation, RegistryChange, RegistryEvent,
-};
 pub use events::Event;
+pub use explain::{Explanation, Question};
 pub use groups::{GroupDetails, NewGroup};
 pub use intents::{Intent, PublishRequest, ShadowRequest, ShadowVerb};
 pub use language::{InvalidPolicy, PolicyLanguage};
@@ -54,6 +59,11 @@ pub use live::{Changed, ConnectionInfo};
 pub use pages::{Page, PageRequest};
 pub use policies::{NameOrder, PolicyDetails};
 pub use publish::Ack;
+pub use registry_events::{DeviceIdentity, GroupIdentity, Operation, RegistryChange};
+pub use shadows::ShadowNames;
+pub use test_authorization::{
+    AuthorizationCheck, AuthorizationResult, AuthorizationTest, EffectivePolicy,
+};
 
 /// What the operator chose.
 #[derive(Clone, Debug)]
@@ -78,5 +88,6 @@ struct Inner {
     timeline: timeline::Timeline,
     departures: departures::Departures,
     parsed: access::ParsedPolicies,
+    shadow_turns: shadows::Turns,
     config: HubConfig,
 }

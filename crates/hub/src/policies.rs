@@ -2,19 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use model::{DeviceId, PolicyName, Refusal, RefusalKind};
+use model::{PolicyName, Refusal, RefusalKind};
 use registry::{
-    PolicyRecord, PolicyTarget, PolicyVersion, Principal, Resource, TagChange, Tags,
-    check_policy_attachment,
+    PolicyRecord, PolicyTarget, PolicyVersion, Resource, TagChange, Tags, check_policy_attachment,
 };
 use store::{ReadTxn, WriteTxn};
 
 use crate::{
-    Caller, Changed, Hub, Page, PageRequest, act,
-    certificates::find_certificate,
-    devices::{find_device, find_principal},
-    event_configurations::new_uuid,
-    groups::find_group,
+    Caller, Changed, Hub, Page, PageRequest, act, certificates::find_certificate,
+    groups::find_group, registry_events::new_uuid,
 };
 
 /// A policy with one of its versions.
@@ -330,46 +326,6 @@ impl Hub {
             Ok::<_, Refusal>(txn.targets_of_policy(name, after.as_deref(), limit + 1)?)
         })?;
         Ok(Page::of(found, limit, ToString::to_string))
-    }
-
-    /// Everything that counts for `principal`, or for `device`, or for both together: the
-    /// principal's own policies and those of the groups above the device.
-    ///
-    /// # Errors
-    ///
-    /// `policy.no-subject` when neither is given, `certificate.not-found`, `device.not-found`.
-    pub fn effective_policies(
-        &self,
-        caller: &Caller,
-        principal: Option<&Principal>,
-        device: Option<&DeviceId>,
-    ) -> Result<Vec<PolicyDetails>, Refusal> {
-        let _permit = self.authorize::<act::ReadRegistry>(caller, "effective policies")?;
-        if principal.is_none() && device.is_none() {
-            return Err(Refusal::malformed(
-                "policy.no-subject",
-                "name a principal, a device or both",
-            ));
-        }
-        self.0.store.read(|txn| {
-            let mut names = Vec::new();
-            if let Some(principal) = principal {
-                find_principal(txn, principal)?;
-                names.extend(txn.policies_of_target(&principal.clone().into())?);
-            }
-            if let Some(device) = device {
-                find_device(txn, device)?;
-                for group in txn.groups_above_device(device)? {
-                    names.extend(txn.policies_of_target(&PolicyTarget::Group(group))?);
-                }
-            }
-            names.sort();
-            names.dedup();
-            names
-                .iter()
-                .map(|name| default_version(txn, name))
-                .collect()
-        })
     }
 
     fn check_document(&self, document: &str) -> Result<(), Refusal> {

@@ -8,7 +8,7 @@ use store::ReadTxn;
 
 use crate::{
     Caller, Hub, Page, PageRequest, act,
-    event_configurations::{Operation, RegistryChange, new_uuid},
+    registry_events::{Operation, RegistryChange, new_uuid},
 };
 
 impl Hub {
