@@ -21,6 +21,7 @@ mod intents;
 mod language;
 mod live;
 mod publish;
+mod retained;
 mod shadows;
 mod start;
 mod stored;
