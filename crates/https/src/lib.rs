@@ -1,1 +1,20 @@
-//! The HTTPS listener: REST v1 for operators, and the door through which the clouds' APIs are reached.
+//! The HTTPS listener: REST v1 for operators, and the door through which the clouds' APIs are
+//! reached.
+//!
+//! [`serve`] speaks HTTP/1.1 on a stream that is already accepted (and decrypted); [`Site`] tells
+//! requests apart and answers them. A cloud's API is a [`Cloud`], mounted by the program; this crate
+//! knows none of them.
+
+mod body;
+mod cloud;
+mod metrics;
+mod serve;
+mod site;
+mod token;
+
+pub use body::reply;
+pub use cloud::{Answer, Cloud};
+pub use metrics::{Figure, Sort};
+pub use serve::{Peer, serve};
+pub use site::{Development, Site};
+pub use token::Token;

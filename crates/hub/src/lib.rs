@@ -1,1 +1,78 @@
 //! Carries out what is asked: authorizes, transacts, announces, answers; one file per use case.
+//!
+//! Three types tell how far a peer has come: [`Credentials`] (what it claims), [`Caller`] (who it
+//! is) and [`Permit`] (it may do this, to this target, once). Only a permit opens the store for
+//! writing. Every refusal carries its reason, and the reason is kept in the [`timeline`].
+//!
+//! The hub knows one spelling of everything; the clouds' spellings are translated at the edge.
+
+mod access;
+mod announce;
+mod authorize;
+mod caller;
+pub mod clock;
+mod connections;
+mod departures;
+mod events;
+mod explain;
+mod facts;
+mod handle;
+mod intents;
+mod language;
+mod live;
+mod publish;
+mod retained;
+mod shadows;
+mod start;
+mod stored;
+mod test_authorization;
+pub mod timeline;
+
+use std::sync::Arc;
+
+use broker::Broker;
+use model::limits::Profile;
+
+pub use authorize::{Act, Permit, act};
+pub use broker::{CloseReason, SubscriptionOptions};
+pub use caller::{Access, Caller, Credentials, PeerFacts, Principal};
+pub use connections::{
+    ConnectRequest, Connection, Disconnect, DisconnectReason, Item, SubscribeRequest, Will,
+};
+pub use events::Event;
+pub use explain::{Explanation, Question};
+pub use intents::{Intent, PublishRequest, ShadowRequest, ShadowVerb};
+pub use language::{InvalidPolicy, PolicyLanguage};
+pub use live::{Changed, ConnectionInfo};
+pub use publish::Ack;
+pub use shadows::ShadowNames;
+pub use test_authorization::{
+    AuthorizationCheck, AuthorizationResult, AuthorizationTest, EffectivePolicy,
+};
+
+/// What the operator chose.
+#[derive(Clone, Debug)]
+pub struct HubConfig {
+    /// Which cloud's restrictions are kept to.
+    pub profile: Profile,
+    /// The account that stands in the hub's resource names: 12 digits.
+    pub account: String,
+}
+
+/// The hub. Cloning it is cheap and gives the same hub.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    store: store::Store,
+    authority: ca::Authority,
+    broker: Broker,
+    clock: Arc<dyn clock::Clock>,
+    language: Arc<dyn PolicyLanguage>,
+    live: live::LiveConnections,
+    timeline: timeline::Timeline,
+    departures: departures::Departures,
+    parsed: access::ParsedPolicies,
+    shadow_turns: shadows::Turns,
+    config: HubConfig,
+}

@@ -23,6 +23,14 @@ pub const UNAUTHENTICATED_BYTES: usize = 16 * 1024;
 pub const PACKET_BYTES: usize = 1024 * 1024;
 /// Bytes of an HTTP request body. Hub: the largest AWS control plane body is a policy document.
 pub const HTTP_BODY_BYTES: usize = 1024 * 1024;
+/// Bytes of a body that is too large which are read and thrown away, so that its sender reads the
+/// refusal instead of a broken connection. Hub.
+pub const HTTP_DISCARD_BYTES: usize = 16 * 1024 * 1024;
+/// Time from the end of one HTTP answer (or the handshake) to the next complete head. Hub: also how
+/// long an idle connection is kept.
+pub const HTTP_HEAD_DEADLINE: Duration = Duration::from_secs(30);
+/// Time from a head to the end of its body. Hub.
+pub const HTTP_BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// Filters in one SUBSCRIBE or UNSUBSCRIBE. Hub; AWS allows 8.
 pub const FILTERS_PER_PACKET: usize = 256;
 /// Subscriptions of one session. Hub; AWS allows 50.
@@ -68,14 +76,34 @@ pub const TLS_SEND_BYTES: usize = 16 * 1024;
 pub const TIMELINE_ENTRIES: usize = 1000;
 /// Bytes of one policy document. AWS: 2,048 characters; hub: the API model's 404,600.
 pub const POLICY_DOCUMENT_BYTES: usize = 404_600;
+/// Statements of one policy document. Hub.
+pub const POLICY_STATEMENTS: usize = 1000;
+/// Entries of one `Action`, `Resource` or condition value list. Hub.
+pub const POLICY_LIST_ENTRIES: usize = 1000;
+/// Bytes of one resource pattern or condition value. Hub: a topic, its ARN and escapes.
+pub const POLICY_PATTERN_BYTES: usize = 2 * TOPIC_BYTES;
+/// Levels of JSON nesting in a policy document. Hub: the language itself needs 6.
+pub const POLICY_DEPTH: usize = 10;
+/// Characters of a policy variable's value that may be substituted. AWS: 1,024.
+pub const POLICY_VALUE_CHARS: usize = 1024;
+/// Values of one certificate field that policies can see. AWS: 5.
+pub const POLICY_CERTIFICATE_VALUES: usize = 5;
+/// Bytes of a statement's text that a decision repeats; a longer one is named by its number. Hub.
+pub const POLICY_STATEMENT_SHOWN_BYTES: usize = 2048;
+/// Requests in one test of an authorization. AWS: 10.
+pub const AUTHORIZATION_CHECKS: usize = 10;
 /// Versions of one policy. AWS: 5.
 pub const POLICY_VERSIONS: usize = 5;
 /// Policies attached to one certificate or group. AWS: 10.
 pub const POLICIES_PER_TARGET: usize = 10;
 /// Bytes of a shadow document, metadata excluded. AWS: 8 KiB.
 pub const SHADOW_DOCUMENT_BYTES: usize = 8 * 1024;
+/// Bytes of one shadow request. Hub: four documents, for a write that mostly deletes.
+pub const SHADOW_REQUEST_BYTES: usize = 4 * SHADOW_DOCUMENT_BYTES;
 /// Levels of nesting in a shadow's sections. The service's error text says "maximum is 6".
 pub const SHADOW_DEPTH: usize = 6;
+/// Shadows of one device, deleted ones included that are still remembered. Hub.
+pub const SHADOWS_PER_DEVICE: usize = 1000;
 /// Bytes of a client token. AWS: 64.
 pub const CLIENT_TOKEN_BYTES: usize = 64;
 /// Attributes of one device. AWS: 50 with a type.
@@ -92,6 +120,32 @@ pub const CSR_BYTES: usize = 4096;
 pub const TAGS: usize = 50;
 /// Levels of groups below one another. AWS: 7.
 pub const GROUP_DEPTH: usize = 7;
+
+/// Bytes of messages that wait for the writer of one file. Hub: above it, publishes are refused.
+pub const STORE_PENDING_BYTES: usize = 256 * 1024 * 1024;
+/// Writes that wait for the writer of one file. Hub.
+pub const STORE_PENDING_JOBS: usize = 1_000_000;
+/// Decisions kept in all timelines together. Hub: about 300 MB on disk.
+pub const TIMELINE_TOTAL: usize = 1_000_000;
+/// Failed connections kept for `trace --failed`, all clients together. Hub.
+pub const FAILED_CONNECTIONS: usize = 10_000;
+/// Results of one page of a list. AWS: 250.
+pub const PAGE_RESULTS: usize = 250;
+/// Bytes of a description of a group or a type. AWS: 2,028.
+pub const DESCRIPTION_BYTES: usize = 2028;
+/// Bytes of a tag's key. AWS: 128.
+pub const TAG_KEY_BYTES: usize = 128;
+/// Bytes of a tag's value. AWS: 256.
+pub const TAG_VALUE_BYTES: usize = 256;
+/// Attributes of a type that search may use. AWS: 3.
+pub const SEARCHABLE_ATTRIBUTES: usize = 3;
+/// Groups directly below one group. AWS: 100.
+pub const GROUP_CHILDREN: usize = 100;
+/// Static groups one device may be in. AWS: 10.
+pub const GROUPS_PER_DEVICE: usize = 10;
+/// Principals attached to one device, and devices attached to one principal. AWS: 10 each by
+/// default, adjustable; hub: generous.
+pub const ATTACHMENTS: usize = 1000;
 
 /// How strictly the hub keeps to what a cloud allows.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

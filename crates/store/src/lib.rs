@@ -1,1 +1,185 @@
 //! Keeps everything: the only crate that names a database.
+//!
+//! A data folder holds two SQLite files. `registry.db` has what operators manage (devices,
+//! certificates, policies, groups, tags, shadows, timeline), `queues.db` what the broker must not
+//! lose (sessions, subscriptions, queued and retained messages). Each is written by one thread that
+//! commits everything waiting in one transaction; see [`Commit`]. Reads are synchronous and take
+//! microseconds.
+//!
+//! Rules live in `registry`, `shadow` and `policy`; here are only verbs that keep and find.
+
+mod attachments;
+mod certificates;
+mod commit;
+mod database;
+mod devices;
+mod groups;
+mod policies;
+mod queues;
+mod registry_file;
+mod rows;
+mod settings;
+mod shadows;
+mod tags;
+mod timeline;
+mod types;
+
+use std::{
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+pub use certificates::{CertificatePlace, Order};
+pub use commit::{Commit, Unavailable};
+pub use database::{Failure, OpenError};
+pub use devices::{AttributeFilter, DeviceFilter};
+pub use groups::GroupFilter;
+pub use queues::{
+    Backlog, Enqueue, Expired, Loaded, Message, QueueOp, Queued, QueuedMessage, Queues,
+    RetainedMessage, SessionKey, SessionRecord, StoredWill, SubscriptionRecord,
+};
+pub use registry_file::{ReadTxn, WriteTxn};
+pub use shadows::KeptShadow;
+pub use timeline::{FailedConnection, TimelineEntry};
+
+use commit::Inbox;
+use database::{Durability, Readers};
+
+/// The data folder, opened. Cheap to share behind an `Arc`; dropping it writes what waits.
+#[derive(Debug)]
+pub struct Store {
+    queues: Queues,
+    registry: Arc<Inbox<registry_file::Job>>,
+    registry_readers: Readers,
+    writers: Vec<JoinHandle<()>>,
+    folder: PathBuf,
+    /// Held until the writers have ended.
+    _lock: File,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Store {
+    /// Opens the data folder `folder`, creating it and its files where they are missing.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says what the operator can do.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        Self::open_with(folder, Durability::Disk, None)
+    }
+
+    /// A store for tests: real files in a temporary folder, removed when dropped, without fsync.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Io`] when there is no room for temporary files.
+    pub fn open_temporary() -> Result<Self, OpenError> {
+        let folder = tempfile::Builder::new()
+            .prefix("sekisho-")
+            .tempdir()
+            .map_err(|error| OpenError::Io {
+                path: PathBuf::from("the temporary folder"),
+                reason: error.to_string(),
+            })?;
+        let path = folder.path().to_path_buf();
+        Self::open_with(&path, Durability::Process, Some(folder))
+    }
+
+    fn open_with(
+        folder: &Path,
+        durability: Durability,
+        temporary: Option<tempfile::TempDir>,
+    ) -> Result<Self, OpenError> {
+        let io = |path: &Path, error: &std::io::Error| OpenError::Io {
+            path: path.into(),
+            reason: error.to_string(),
+        };
+        fs::create_dir_all(folder).map_err(|error| io(folder, &error))?;
+        let lock_path = folder.join("lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&lock_path)
+            .map_err(|error| io(&lock_path, &error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::InUse {
+                    folder: folder.into(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(io(&lock_path, &error)),
+        }
+        let (registry_writer, registry_readers) =
+            database::open(folder, &registry_file::LAYOUT, durability)?;
+        let (queue_writer, queue_readers) = database::open(folder, &queues::LAYOUT, durability)?;
+        let registry = Arc::new(Inbox::new());
+        let queues = Queues::new(queue_readers)?;
+        let writers = vec![
+            spawn("registry writer", folder, {
+                let inbox = Arc::clone(&registry);
+                move || registry_file::write(&inbox, registry_writer)
+            })?,
+            spawn("queue writer", folder, {
+                let inbox = queues.inbox();
+                move || queues::write(&inbox, queue_writer)
+            })?,
+        ];
+        Ok(Self {
+            queues,
+            registry,
+            registry_readers,
+            writers,
+            folder: folder.into(),
+            _lock: lock,
+            _temporary: temporary,
+        })
+    }
+
+    /// Sessions, their queues, and retained messages.
+    #[must_use]
+    pub const fn queues(&self) -> &Queues {
+        &self.queues
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether a write failed, so that the hub must be restarted.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.registry.has_failed() || self.queues.has_failed()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.registry.close();
+        self.queues.inbox().close();
+        for writer in self.writers.drain(..) {
+            if writer.join().is_err() {
+                tracing::error!("a writer of the store panicked");
+            }
+        }
+    }
+}
+
+fn spawn(
+    name: &str,
+    folder: &Path,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, OpenError> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(work)
+        .map_err(|error| OpenError::Io {
+            path: folder.into(),
+            reason: error.to_string(),
+        })
+}

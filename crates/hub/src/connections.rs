@@ -1,0 +1,972 @@
+//! MQTT connections: opened, used by one task, ended, and remembered.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use broker::{
+    CloseReason, Delivery, MatchCache, Message, Next, OpenSession, Origin, Session, SessionKind,
+    Subscribed, SubscriptionOptions,
+};
+use bytes::Bytes;
+use bytestring::ByteString;
+use model::{
+    ClientId, ReasonId, Refusal, RefusalKind, Timestamp, TopicFilter, TopicName, limits,
+    limits::Profile,
+};
+use mqtt_proto::{PublishProperties, QoS, packet::RetainHandling};
+use policy::{Action, Resource};
+use store::{QueueOp, SessionRecord, StoredWill, SubscriptionRecord};
+
+use crate::{
+    Access, Ack, Caller, Event, Hub, PublishRequest,
+    live::Live,
+    publish::{key, not_stored},
+    stored,
+    timeline::Kind,
+};
+
+/// Entries read from the journal at a time, and their bytes.
+const LOAD_MESSAGES: usize = 512;
+const LOAD_BYTES: usize = 1024 * 1024;
+
+/// Decisions remembered for one connection.
+const REMEMBERED_DECISIONS: usize = 256;
+
+/// How long a remembered decision is trusted, because policies may speak of the time.
+const DECISION_LIFE: Duration = Duration::from_secs(1);
+
+/// How a client asks to connect.
+#[derive(Clone, Debug)]
+pub struct ConnectRequest {
+    /// Whether what is known of the client is forgotten first.
+    pub clean_start: bool,
+    /// How long the session outlives the connection; at most [`limits::SESSION_EXPIRY`], and
+    /// zero for not at all.
+    pub session_expiry: Duration,
+    /// In seconds; 0 is never.
+    pub keep_alive_seconds: u16,
+    /// MQTT protocol level: 4 is 3.1.1, 5 is 5.0.
+    pub protocol_level: u8,
+    /// What is published when the connection breaks.
+    pub will: Option<Will>,
+}
+
+/// A message published when a connection breaks. MQTT 5.0 §3.1.2.5.
+#[derive(Clone, Debug)]
+pub struct Will {
+    /// Where, in canonical spelling.
+    pub topic: TopicName,
+    /// What.
+    pub payload: Bytes,
+    /// At what quality of service.
+    pub qos: QoS,
+    /// Whether it is kept for later subscribers.
+    pub retain: bool,
+    /// How long after the connection broke, unless the client is back by then.
+    pub delay: Duration,
+    /// Properties that travel with it.
+    pub properties: PublishProperties,
+}
+
+/// A filter to subscribe to.
+#[derive(Clone, Debug)]
+pub struct SubscribeRequest {
+    /// In canonical spelling.
+    pub filter: TopicFilter,
+    /// As the client wrote it, for events.
+    pub spelled: ByteString,
+    /// Quality of service, flags and identifier.
+    pub options: SubscriptionOptions,
+    /// Whether retained messages are sent.
+    pub retain_handling: RetainHandling,
+}
+
+/// What a connection is to do next.
+#[derive(Debug)]
+pub enum Item {
+    /// Send this message.
+    Deliver(Delivery),
+    /// Send PUBREL for this delivery.
+    Release(u64),
+    /// End the connection.
+    Close(CloseReason),
+}
+
+/// Why a connection ended, as lifecycle events tell it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DisconnectReason {
+    /// The client said so.
+    ClientInitiated,
+    /// What it was allowed was taken away.
+    Forbidden,
+    /// It broke the protocol.
+    ClientError,
+    /// The socket closed or failed.
+    ConnectionLost,
+    /// Its client id connected again.
+    DuplicateClientId,
+    /// It was silent for one and a half times its keep-alive.
+    KeepAliveTimeout,
+    /// It asked for something it may not do.
+    Unauthorized,
+    /// The hub failed.
+    ServerError,
+    /// The hub stops.
+    ServerInitiated,
+    /// An operator ended it.
+    ApiInitiated,
+    /// It sends or receives too much.
+    Throttled,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug)]
+pub struct Disconnect {
+    /// Why.
+    pub reason: DisconnectReason,
+    /// Whether the will is published.
+    pub send_will: bool,
+    /// The session's life from here on, when the client changed it. MQTT 5.0 §3.14.2.2.2.
+    pub session_expiry: Option<Duration>,
+    /// For people and the timeline: the reason's stable name and what happened.
+    pub because: (ReasonId, String),
+}
+
+/// A live MQTT connection, used by the one task that owns its socket.
+///
+/// Dropping it without [`Self::end`] counts as a failure of the hub.
+#[derive(Debug)]
+pub struct Connection {
+    hub: Hub,
+    caller: Arc<Caller>,
+    session: Arc<Session>,
+    number: u64,
+    present: bool,
+    opened: Opened,
+    matches: MatchCache,
+    decisions: Decisions,
+    /// Retained messages that wait for room in the mailbox.
+    retained: VecDeque<Waiting>,
+    loading: Option<Loading>,
+    ended: bool,
+}
+
+/// What was agreed at CONNECT.
+#[derive(Debug)]
+struct Opened {
+    at: Timestamp,
+    will: Option<Will>,
+    session_expiry: Duration,
+    keep_alive_seconds: u16,
+    protocol_level: u8,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    message: Arc<Message>,
+    qos: QoS,
+    identifier: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Loading {
+    commit: store::Commit,
+    after: u64,
+    tail: u64,
+}
+
+/// What was decided recently, for as long as the registry says the same.
+#[derive(Debug)]
+struct Decisions {
+    access: Arc<Access>,
+    since: Timestamp,
+    publish: HashMap<ByteString, ()>,
+    receive: HashMap<ByteString, bool>,
+}
+
+impl Hub {
+    /// Opens a connection for an authenticated caller with a client id.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusalKind::Denied`] with the decision, for the connection itself or its will;
+    /// [`RefusalKind::TooMany`] when the hub holds too many sessions;
+    /// [`RefusalKind::Unavailable`] when the session cannot be written. Also in the timeline.
+    pub async fn connect(
+        &self,
+        caller: Caller,
+        request: ConnectRequest,
+    ) -> Result<Connection, Refusal> {
+        let Some(client_id) = caller.client_id().cloned() else {
+            return Err(Refusal::internal("a connection needs a client id"));
+        };
+        if let Err(refusal) = self.may_connect(&caller, &client_id, &request) {
+            self.record_refusal(Kind::ConnectRefused, caller.subject(), &refusal);
+            self.announce(&Event::ConnectFailed {
+                client_id,
+                principal: caller.principal().id(),
+                at: self.now(),
+            });
+            return Err(refusal);
+        }
+        self.open_connection(Arc::new(caller), client_id, request)
+            .await
+    }
+
+    fn may_connect(
+        &self,
+        caller: &Caller,
+        client_id: &ClientId,
+        request: &ConnectRequest,
+    ) -> Result<(), Refusal> {
+        let will_topic = request
+            .will
+            .as_ref()
+            .map(|will| self.0.language.topic(will.topic.as_str()).into_owned());
+        let context = policy::Context {
+            persistent_connect: request.is_persistent(),
+            last_will_topic: will_topic.as_deref(),
+            ..policy::Context::default()
+        };
+        self.check_connect(caller, client_id, &context)?;
+        let Some(will) = &request.will else {
+            return Ok(());
+        };
+        self.check_publish(caller, &will.to_publish())
+    }
+
+    async fn open_connection(
+        &self,
+        caller: Arc<Caller>,
+        client_id: ClientId,
+        request: ConnectRequest,
+    ) -> Result<Connection, Refusal> {
+        let session_expiry = request.session_expiry.min(limits::SESSION_EXPIRY);
+        let owner = caller.owner();
+        let queues = self.0.store.queues();
+        let opened = self
+            .0
+            .broker
+            .open(&OpenSession {
+                client_id: client_id.clone(),
+                clean_start: request.clean_start,
+                kind: if session_expiry.is_zero() {
+                    SessionKind::Transient
+                } else {
+                    SessionKind::Persistent
+                },
+                owner,
+                key: broker::SessionKey(queues.next_session_key().0),
+            })
+            .ok_or_else(too_many_sessions)?;
+        let now = self.now();
+        let connection = Connection {
+            hub: self.clone(),
+            session: opened.session,
+            number: opened.connection,
+            present: opened.present,
+            matches: MatchCache::default(),
+            decisions: Decisions::new(&caller, now),
+            retained: VecDeque::new(),
+            loading: None,
+            ended: false,
+            opened: Opened {
+                at: now,
+                session_expiry,
+                keep_alive_seconds: request.keep_alive_seconds,
+                protocol_level: request.protocol_level,
+                will: request.will,
+            },
+            caller,
+        };
+        // Listed before anything is awaited: a certificate revoked meanwhile must find it.
+        self.0
+            .live
+            .insert(connection.number, connection.live(request.clean_start));
+        self.0.departures.returned(self, &connection.session);
+        let mut ops = Vec::new();
+        if let Some(old) = opened.discarded {
+            self.0.departures.forget(self, &old);
+            if old.kind() == SessionKind::Persistent {
+                ops.push(QueueOp::DeleteSession {
+                    session: key(old.key()),
+                });
+            }
+        }
+        if connection.session.kind() == SessionKind::Persistent {
+            ops.push(connection.record(None));
+            ops.extend(connection.will_op());
+        }
+        if !ops.is_empty() {
+            queues.append(ops).await.map_err(|_| not_stored())?;
+        }
+        connection.announce_opened();
+        Ok(connection)
+    }
+}
+
+impl ConnectRequest {
+    fn is_persistent(&self) -> bool {
+        !self.session_expiry.is_zero()
+    }
+}
+
+impl Will {
+    pub(crate) fn to_publish(&self) -> PublishRequest {
+        PublishRequest {
+            topic: self.topic.clone(),
+            payload: self.payload.clone(),
+            qos: self.qos,
+            retain: self.retain,
+            properties: self.properties.clone(),
+            packet_id: None,
+        }
+    }
+}
+
+impl Connection {
+    /// Who is connected.
+    #[must_use]
+    pub fn caller(&self) -> &Arc<Caller> {
+        &self.caller
+    }
+
+    /// As it calls itself.
+    #[must_use]
+    pub fn client_id(&self) -> &ClientId {
+        self.session.client_id()
+    }
+
+    /// Whether the hub remembered the client.
+    #[must_use]
+    pub const fn session_present(&self) -> bool {
+        self.present
+    }
+
+    /// How long the session outlives the connection, as granted.
+    #[must_use]
+    pub const fn session_expiry(&self) -> Duration {
+        self.opened.session_expiry
+    }
+
+    /// The client's QoS 2 packet ids that were taken on an earlier connection and not released.
+    #[must_use]
+    pub fn inbound_packet_ids(&self) -> Vec<u16> {
+        self.session.inbound()
+    }
+
+    /// The hub it is connected to.
+    #[must_use]
+    pub const fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Publishes a message. A QoS 2 message must be new: the session knows its packet ids.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusalKind::Denied`] with the decision; also in the timeline.
+    pub fn publish(&mut self, request: PublishRequest) -> Result<Ack, Refusal> {
+        if let Err(refusal) = self.may_publish(&request) {
+            let subject = self.caller.subject();
+            self.hub
+                .record_refusal(Kind::PublishRefused, subject, &refusal);
+            return Err(refusal);
+        }
+        let origin = Origin {
+            session: Some(self.session.key()),
+            client_id: Some(self.session.client_id().clone()),
+        };
+        let also = match (request.qos, request.packet_id) {
+            (QoS::ExactlyOnce, Some(packet_id)) => self.received_inbound(packet_id.get()),
+            (QoS::AtMostOnce | QoS::AtLeastOnce, _) | (QoS::ExactlyOnce, None) => None,
+        };
+        self.hub.deliver(request, origin, &mut self.matches, also)
+    }
+
+    /// The client has sent PUBREL: its packet id is free once this resolves.
+    pub fn release_inbound(&mut self, packet_id: u16) -> Ack {
+        if !self.session.inbound_released(packet_id) || !self.is_persistent() {
+            return Ack::default();
+        }
+        Ack(Some(self.append(QueueOp::InboundReleased {
+            session: key(self.session.key()),
+            packet_id,
+        })))
+    }
+
+    /// Subscribes. Answers for each filter, in order, what was granted; all of it holds once the
+    /// acknowledgement resolves.
+    pub fn subscribe(
+        &mut self,
+        requests: Vec<SubscribeRequest>,
+    ) -> (Vec<Result<QoS, Refusal>>, Ack) {
+        let mut ops = Vec::new();
+        let mut spelled = Vec::new();
+        let answers = requests
+            .into_iter()
+            .map(|request| {
+                let name = request.spelled.to_string();
+                let granted = self
+                    .subscribe_one(request, &mut ops)
+                    .inspect_err(|refusal| {
+                        let subject = self.caller.subject();
+                        self.hub
+                            .record_refusal(Kind::SubscribeRefused, subject, refusal);
+                    })?;
+                spelled.push(name);
+                Ok(granted)
+            })
+            .collect();
+        if !spelled.is_empty() {
+            self.hub.announce(&Event::Subscribed {
+                client_id: self.session.client_id().clone(),
+                principal: self.caller.principal().id(),
+                session: self.event_session(),
+                filters: spelled,
+                at: self.hub.now(),
+            });
+        }
+        (answers, self.append_all(ops))
+    }
+
+    /// Unsubscribes. Answers for each filter whether there was a subscription.
+    pub fn unsubscribe(&mut self, filters: &[(TopicFilter, ByteString)]) -> (Vec<bool>, Ack) {
+        let mut ops = Vec::new();
+        let answers = filters
+            .iter()
+            .map(|(filter, _)| {
+                let existed = self.hub.0.broker.unsubscribe(&self.session, filter);
+                if existed && self.is_persistent() {
+                    ops.push(QueueOp::Unsubscribe {
+                        session: key(self.session.key()),
+                        filter: filter.clone(),
+                    });
+                }
+                existed
+            })
+            .collect();
+        self.hub.announce(&Event::Unsubscribed {
+            client_id: self.session.client_id().clone(),
+            principal: self.caller.principal().id(),
+            session: self.event_session(),
+            filters: filters.iter().map(|(_, name)| name.to_string()).collect(),
+            at: self.hub.now(),
+        });
+        (answers, self.append_all(ops))
+    }
+
+    /// What the connection is to do next. `window_open` tells whether the client takes one more
+    /// QoS 1 or 2 message now.
+    pub fn poll_next(&mut self, context: &mut Context<'_>, window_open: bool) -> Poll<Item> {
+        loop {
+            let window_open = window_open && !self.poll_loading(context);
+            self.feed_retained();
+            match self.session.next(self.number, window_open, context.waker()) {
+                Next::Deliver(delivery) => {
+                    if self.may_receive(&delivery.message) {
+                        return Poll::Ready(Item::Deliver(delivery));
+                    }
+                    self.acknowledged(delivery.seq);
+                }
+                Next::Release(seq) => return Poll::Ready(Item::Release(seq)),
+                Next::Close(reason) => return Poll::Ready(Item::Close(reason)),
+                Next::Wait => return Poll::Pending,
+                Next::Load { after, tail } => {
+                    // Behind this commit, everything up to `tail` is readable.
+                    let (sent_through, _) = self.session.progress();
+                    let commit = self.append(QueueOp::Sent {
+                        session: key(self.session.key()),
+                        through: sent_through,
+                    });
+                    self.loading = Some(Loading {
+                        commit,
+                        after,
+                        tail,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The client has this delivery for good (PUBACK, PUBCOMP, or an error that ends it), or it
+    /// will not be sent.
+    pub fn acknowledged(&mut self, seq: u64) {
+        if seq > 0 && self.session.settled(seq) {
+            let op = QueueOp::Dequeue {
+                session: key(self.session.key()),
+                seq,
+            };
+            // Losing this only sends the message again.
+            drop(self.hub.0.store.queues().append_lazily(vec![op]));
+        }
+    }
+
+    /// The client has sent PUBREC for this delivery: PUBREL follows once this resolves.
+    pub fn received(&mut self, seq: u64) -> Ack {
+        if !self.is_persistent() {
+            return Ack::default();
+        }
+        Ack(Some(self.append(QueueOp::Release {
+            session: key(self.session.key()),
+            seq,
+        })))
+    }
+
+    /// Ends the connection: publishes the will or schedules it, keeps or forgets the session,
+    /// and tells subscribers.
+    pub fn end(mut self, disconnect: Disconnect) {
+        self.finish(disconnect);
+    }
+
+    fn finish(&mut self, disconnect: Disconnect) {
+        self.ended = true;
+        let hub = self.hub.clone();
+        hub.0.live.remove(self.number);
+        let current = self.session.detach(self.number);
+        let session_expiry = match disconnect.session_expiry {
+            // MQTT 5.0 §3.14.2.2.2: a session that was to end with its connection still does.
+            Some(expiry) if !self.opened.session_expiry.is_zero() => {
+                expiry.min(limits::SESSION_EXPIRY)
+            }
+            Some(_) | None => self.opened.session_expiry,
+        };
+        let will = self.opened.will.take().filter(|_| disconnect.send_will);
+        if current {
+            self.leave(will, session_expiry);
+        } else if let Some(will) = will.filter(|will| will.delay.is_zero()) {
+            // Taken over: a delayed will is not published, for the client is back.
+            hub.publish_will(&self.caller, &will);
+        }
+        let now = hub.now();
+        hub.announce(&Event::Disconnected {
+            client_id: self.session.client_id().clone(),
+            device: self.caller.access().device.clone(),
+            principal: self.caller.principal().id(),
+            session: self.event_session(),
+            version: self.number,
+            reason: disconnect.reason,
+            at: now,
+        });
+        let (reason, message) = disconnect.because;
+        hub.record(
+            Kind::Disconnected,
+            self.caller.subject(),
+            reason,
+            message,
+            None,
+        );
+    }
+
+    /// Nobody has taken over: the session waits for its client, or ends.
+    fn leave(&self, will: Option<Will>, session_expiry: Duration) {
+        let hub = &self.hub;
+        let now = hub.now();
+        if session_expiry.is_zero() {
+            hub.0.broker.discard(&self.session);
+            if self.is_persistent() {
+                let op = QueueOp::DeleteSession {
+                    session: key(self.session.key()),
+                };
+                drop(hub.0.store.queues().append_lazily(vec![op]));
+            }
+            // MQTT 5.0 §3.1.3.2.2: at the latest when the session ends.
+            if let Some(will) = will {
+                hub.publish_will(&self.caller, &will);
+            }
+            return;
+        }
+        let ends_at = now.after(session_expiry);
+        let mut ops = vec![self.record(Some(ends_at))];
+        match will {
+            Some(will) if will.delay.is_zero() => {
+                hub.publish_will(&self.caller, &will);
+                ops.push(self.forget_will());
+            }
+            Some(will) => {
+                let due = now.after(will.delay.min(session_expiry));
+                ops.push(self.keep_will(&will, Some(due)));
+                hub.0
+                    .departures
+                    .will(&self.session, Arc::clone(&self.caller), will, due);
+            }
+            None => ops.push(self.forget_will()),
+        }
+        hub.0.departures.left(&self.session, ends_at);
+        drop(hub.0.store.queues().append_lazily(ops));
+    }
+
+    fn subscribe_one(
+        &mut self,
+        request: SubscribeRequest,
+        ops: &mut Vec<QueueOp>,
+    ) -> Result<QoS, Refusal> {
+        let hub = self.hub.clone();
+        let spelled = hub.0.language.filter(request.filter.as_str());
+        hub.check(
+            &self.caller,
+            Action::Subscribe,
+            Resource::filter(&spelled),
+            &policy::Context::default(),
+        )?;
+        let mut options = request.options;
+        if hub.0.config.profile == Profile::AwsStrict {
+            options.qos = options.qos.min(QoS::AtLeastOnce);
+        }
+        let filter = request.filter.clone();
+        let outcome = hub
+            .0
+            .broker
+            .subscribe(&self.session, request.filter, options);
+        if outcome == Subscribed::TooMany {
+            return Err(Refusal::new(
+                RefusalKind::TooMany,
+                "subscription.too-many",
+                format!(
+                    "a client may have {} subscriptions; unsubscribe from some or use wildcards",
+                    limits::SUBSCRIPTIONS_PER_SESSION
+                ),
+            ));
+        }
+        if self.is_persistent() {
+            ops.push(QueueOp::Subscribe {
+                session: key(self.session.key()),
+                subscription: SubscriptionRecord {
+                    filter: filter.clone(),
+                    options: options_byte(&options, request.retain_handling),
+                    subscription_id: options.identifier,
+                },
+            });
+        }
+        self.send_retained(&filter, &options, request.retain_handling, outcome);
+        Ok(options.qos)
+    }
+
+    /// MQTT 5.0 §3.8.4 and §4.8.2: retained messages go to new subscriptions that are not shared.
+    fn send_retained(
+        &mut self,
+        filter: &TopicFilter,
+        options: &SubscriptionOptions,
+        handling: RetainHandling,
+        outcome: Subscribed,
+    ) {
+        let wanted = match handling {
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => outcome == Subscribed::New,
+            RetainHandling::DoNotSend => false,
+        };
+        let parts = filter.parts();
+        let strict = self.hub.0.config.profile == Profile::AwsStrict;
+        if !wanted || parts.group.is_some() || (strict && filter.has_wildcard()) {
+            return;
+        }
+        let now = self.hub.now();
+        for message in self.hub.0.broker.retained_matching(parts.filter, now) {
+            let qos = message.qos.min(options.qos);
+            self.retained.push_back(Waiting {
+                message,
+                qos,
+                identifier: options.identifier,
+            });
+        }
+        self.feed_retained();
+    }
+
+    /// Moves retained messages into the mailbox while it has room.
+    fn feed_retained(&mut self) {
+        while !self.retained.is_empty() && self.session.has_room() {
+            let Some(waiting) = self.retained.pop_front() else {
+                return;
+            };
+            let message = &waiting.message;
+            let queues = self.hub.0.store.queues();
+            let mut journal = crate::publish::MessageJournal::new(queues, message);
+            // The mailbox had room and this task is the only one that waits for it to have.
+            self.session.offer(
+                message,
+                waiting.qos,
+                true,
+                waiting.identifier.as_slice(),
+                &mut journal,
+            );
+        }
+    }
+
+    /// Goes on loading from the journal. Returns whether it is still waiting for the disk.
+    fn poll_loading(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(loading) = &mut self.loading else {
+            return false;
+        };
+        let Poll::Ready(written) = Pin::new(&mut loading.commit).poll(context) else {
+            return true;
+        };
+        let (after, tail) = (loading.after, loading.tail);
+        self.loading = None;
+        let session = key(self.session.key());
+        let read = written.map_err(store::Failure::from).and_then(|()| {
+            self.hub
+                .0
+                .store
+                .queues()
+                .read_queue(session, after, LOAD_MESSAGES, LOAD_BYTES)
+        });
+        match read {
+            Ok(entries) => {
+                let complete = entries.is_empty();
+                let entries = entries.into_iter().map(stored::delivery).collect();
+                self.session.loaded(self.number, entries, tail, complete);
+            }
+            Err(error) => {
+                tracing::error!(client = %self.session.client_id(), %error, "cannot read a queue");
+                self.session.close(CloseReason::StorageFailed);
+            }
+        }
+        false
+    }
+
+    fn may_publish(&mut self, request: &PublishRequest) -> Result<(), Refusal> {
+        let topic = request.topic.as_byte_string();
+        let now = self.hub.now();
+        self.decisions.keep_fresh(&self.caller, now);
+        if !request.retain && self.decisions.publish.contains_key(topic) {
+            return Ok(());
+        }
+        self.hub.check_publish(&self.caller, request)?;
+        if self.decisions.publish.len() >= REMEMBERED_DECISIONS {
+            self.decisions.publish.clear();
+        }
+        self.decisions.publish.insert(topic.clone(), ());
+        Ok(())
+    }
+
+    /// Whether the message may and should still be delivered.
+    fn may_receive(&mut self, message: &Arc<Message>) -> bool {
+        let now = self.hub.now();
+        if message.is_expired(now) {
+            return false;
+        }
+        self.decisions.keep_fresh(&self.caller, now);
+        let topic = message.topic.as_byte_string();
+        if let Some(allowed) = self.decisions.receive.get(topic) {
+            return *allowed;
+        }
+        let spelled = self.hub.0.language.topic(topic);
+        let checked = self.hub.check(
+            &self.caller,
+            Action::Receive,
+            Resource::topic(&spelled),
+            &policy::Context::default(),
+        );
+        if self.decisions.receive.len() >= REMEMBERED_DECISIONS {
+            self.decisions.receive.clear();
+        }
+        self.decisions
+            .receive
+            .insert(topic.clone(), checked.is_ok());
+        match checked {
+            Ok(()) => true,
+            Err(refusal) => {
+                // Once per topic and while remembered, not once per message.
+                self.hub
+                    .record_refusal(Kind::ReceiveRefused, self.caller.subject(), &refusal);
+                false
+            }
+        }
+    }
+
+    fn received_inbound(&self, packet_id: u16) -> Option<QueueOp> {
+        self.session.inbound_received(packet_id);
+        self.is_persistent().then(|| QueueOp::InboundReceived {
+            session: key(self.session.key()),
+            packet_id,
+        })
+    }
+
+    fn is_persistent(&self) -> bool {
+        self.session.kind() == SessionKind::Persistent
+    }
+
+    fn append(&self, op: QueueOp) -> store::Commit {
+        self.hub.0.store.queues().append(vec![op])
+    }
+
+    fn append_all(&self, ops: Vec<QueueOp>) -> Ack {
+        if ops.is_empty() {
+            return Ack::default();
+        }
+        Ack(Some(self.hub.0.store.queues().append(ops)))
+    }
+
+    /// The session's record; `ends_at` when nobody is connected.
+    fn record(&self, ends_at: Option<Timestamp>) -> QueueOp {
+        let (sent_through, next_seq) = self.session.progress();
+        QueueOp::PutSession(Box::new(SessionRecord {
+            key: key(self.session.key()),
+            client_id: self.session.client_id().clone(),
+            protocol: self.opened.protocol_level,
+            expiry_seconds: u32::try_from(self.opened.session_expiry.as_secs()).unwrap_or(u32::MAX),
+            online: ends_at.is_none(),
+            expires_at: ends_at,
+            next_seq,
+            sent_through,
+            principal: self.session.owner().to_string(),
+            created_at: self.opened.at,
+        }))
+    }
+
+    fn will_op(&self) -> Option<QueueOp> {
+        self.opened
+            .will
+            .as_ref()
+            .map(|will| self.keep_will(will, None))
+    }
+
+    fn keep_will(&self, will: &Will, due_at: Option<Timestamp>) -> QueueOp {
+        let message = Message::new(
+            will.topic.clone(),
+            will.payload.clone(),
+            will.qos,
+            will.retain,
+            will.properties.clone(),
+            Origin::default(),
+            self.opened.at,
+        );
+        QueueOp::PutWill {
+            session: key(self.session.key()),
+            will: Box::new(StoredWill {
+                delay_seconds: u32::try_from(will.delay.as_secs()).unwrap_or(u32::MAX),
+                due_at,
+                qos: will.qos as u8,
+                retain: will.retain,
+                message: stored::to_store(&message),
+            }),
+        }
+    }
+
+    fn forget_will(&self) -> QueueOp {
+        QueueOp::DeleteWill {
+            session: key(self.session.key()),
+        }
+    }
+
+    fn live(&self, clean_start: bool) -> Live {
+        Live {
+            caller: Arc::clone(&self.caller),
+            session: Arc::clone(&self.session),
+            persistent: !self.opened.session_expiry.is_zero(),
+            will_topic: self
+                .opened
+                .will
+                .as_ref()
+                .map(|will| self.hub.0.language.topic(will.topic.as_str()).into_owned()),
+            clean_start,
+            keep_alive_seconds: self.opened.keep_alive_seconds,
+            session_expiry: self.opened.session_expiry,
+            connected_at: self.opened.at,
+        }
+    }
+
+    fn announce_opened(&self) {
+        let hub = &self.hub;
+        if let Some(peer) = self.caller.peer() {
+            hub.announce(&Event::Connected {
+                client_id: self.session.client_id().clone(),
+                device: self.caller.access().device.clone(),
+                principal: self.caller.principal().id(),
+                session: self.event_session(),
+                address: peer.address.ip(),
+                version: self.number,
+                at: self.opened.at,
+            });
+        }
+        let message = match (self.present, self.is_persistent()) {
+            (true, _) => "connected; its session was resumed",
+            (false, true) => "connected with a new persistent session",
+            (false, false) => "connected",
+        };
+        hub.record(
+            Kind::Connected,
+            self.caller.subject(),
+            ReasonId("connection.opened"),
+            message.into(),
+            None,
+        );
+    }
+
+    fn event_session(&self) -> String {
+        format!("{:016x}-{:x}", self.opened.at.millis(), self.number)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.finish(Disconnect {
+                reason: DisconnectReason::ServerError,
+                send_will: true,
+                session_expiry: None,
+                because: (
+                    ReasonId("connection.dropped"),
+                    "the hub dropped the connection; its log says why".into(),
+                ),
+            });
+        }
+    }
+}
+
+impl Decisions {
+    fn new(caller: &Caller, now: Timestamp) -> Self {
+        Self {
+            access: Arc::clone(&caller.access()),
+            since: now,
+            publish: HashMap::new(),
+            receive: HashMap::new(),
+        }
+    }
+
+    /// Forgets everything when the registry says something new, or after [`DECISION_LIFE`] when
+    /// policies speak of the time.
+    fn keep_fresh(&mut self, caller: &Caller, now: Timestamp) {
+        let access = caller.access();
+        let stale = !Arc::ptr_eq(&access, &self.access)
+            || (access.policies.depends_on_time() && now.since(self.since) > DECISION_LIFE);
+        if stale {
+            self.access = Arc::clone(&access);
+            self.since = now;
+            self.publish.clear();
+            self.receive.clear();
+        }
+    }
+}
+
+/// MQTT 5.0 §3.8.3.1.
+fn options_byte(options: &SubscriptionOptions, handling: RetainHandling) -> u8 {
+    options.qos as u8
+        | u8::from(options.no_local) << 2
+        | u8::from(options.retain_as_published) << 3
+        | (handling as u8) << 4
+}
+
+/// The inverse of [`options_byte`].
+pub(crate) fn options_from_byte(byte: u8, identifier: Option<u32>) -> SubscriptionOptions {
+    SubscriptionOptions {
+        qos: QoS::try_from(byte & 3).unwrap_or(QoS::AtMostOnce),
+        no_local: byte & 4 != 0,
+        retain_as_published: byte & 8 != 0,
+        identifier,
+    }
+}
+
+fn too_many_sessions() -> Refusal {
+    Refusal::new(
+        RefusalKind::TooMany,
+        "session.too-many",
+        format!("the hub holds {} sessions already", limits::SESSIONS),
+    )
+}

@@ -1,0 +1,153 @@
+//! Starting: the broker is put back as the store kept it.
+
+use std::{collections::HashMap, fmt, sync::Arc};
+
+use broker::{Broker, Restored, Session, SessionKey, SessionKind};
+use model::Timestamp;
+
+use crate::{
+    Hub, HubConfig, Inner, PolicyLanguage, clock::Clock, connections::options_from_byte,
+    departures::Departures, live::LiveConnections, stored, timeline::Timeline,
+};
+
+impl Hub {
+    /// Opens the hub over `store`: sessions, subscriptions and retained messages are as they
+    /// were when the last process ended, however it ended.
+    ///
+    /// # Errors
+    ///
+    /// [`store::Failure`] when the store cannot be read.
+    pub fn open(
+        store: store::Store,
+        authority: ca::Authority,
+        clock: Arc<dyn Clock>,
+        language: Arc<dyn PolicyLanguage>,
+        config: HubConfig,
+    ) -> Result<Self, store::Failure> {
+        let hub = Self(Arc::new(Inner {
+            broker: Broker::default(),
+            store,
+            authority,
+            clock,
+            language,
+            live: LiveConnections::default(),
+            timeline: Timeline::default(),
+            departures: Departures::default(),
+            parsed: crate::access::ParsedPolicies::default(),
+            shadow_turns: crate::shadows::Turns::default(),
+            config,
+        }));
+        hub.restore()?;
+        Ok(hub)
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// The clock, for tests that move it.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    /// What the operator chose.
+    #[must_use]
+    pub fn config(&self) -> &HubConfig {
+        &self.0.config
+    }
+
+    /// Whether something could not be written, so that the hub must be restarted.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.0.store.has_failed()
+    }
+
+    fn restore(&self) -> Result<(), store::Failure> {
+        let now = self.now();
+        let queues = self.0.store.queues();
+        for retained in queues.load_retained()? {
+            let qos = mqtt_proto::QoS::try_from(retained.qos).unwrap_or_default();
+            let message = Arc::new(stored::from_store(&retained.message, qos, true));
+            // Bounded when they were written.
+            self.0.broker.retain(&message);
+        }
+        let loaded = queues.load()?;
+        let mut subscriptions: HashMap<_, Vec<_>> = HashMap::new();
+        for (session, subscription) in loaded.subscriptions {
+            let options = options_from_byte(subscription.options, subscription.subscription_id);
+            subscriptions
+                .entry(session)
+                .or_default()
+                .push((subscription.filter, options));
+        }
+        let mut inbound: HashMap<_, Vec<_>> = HashMap::new();
+        for (session, packet_id) in loaded.inbound {
+            inbound.entry(session).or_default().push(packet_id);
+        }
+        let backlog: HashMap<_, _> = loaded
+            .backlog
+            .into_iter()
+            .map(|backlog| (backlog.session, backlog))
+            .collect();
+        let mut wills: HashMap<_, _> = loaded.wills.into_iter().collect();
+        for record in loaded.sessions {
+            let waiting = backlog.get(&record.key);
+            let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+            let last_seq = waiting.map_or(0, |waiting| waiting.last_seq);
+            let session = Session::restored(&Restored {
+                key: SessionKey(record.key.0),
+                client_id: record.client_id.clone(),
+                owner: record.principal.as_str().into(),
+                kind: SessionKind::Persistent,
+                next_seq: record.next_seq.max(last_seq + 1),
+                // Whoever was connected when the process ended may have been sent anything.
+                sent_through: if record.online {
+                    last_seq.max(record.sent_through)
+                } else {
+                    record.sent_through
+                },
+                journal_messages: waiting.map_or(0, |waiting| count(waiting.messages)),
+                journal_bytes: waiting.map_or(0, |waiting| count(waiting.bytes)),
+                inbound: inbound.remove(&record.key).unwrap_or_default(),
+            });
+            let session = self.0.broker.restore(
+                session,
+                subscriptions.remove(&record.key).unwrap_or_default(),
+            );
+            let expiry = std::time::Duration::from_secs(record.expiry_seconds.into());
+            let ends_at = record.expires_at.unwrap_or_else(|| now.after(expiry));
+            if let Some(will) = wills.remove(&record.key) {
+                self.restore_will(&session, &will, now);
+            }
+            self.0.departures.left(&session, ends_at);
+        }
+        Ok(())
+    }
+
+    /// The connection broke with the process, so the will is due after its delay.
+    fn restore_will(&self, session: &Arc<Session>, will: &store::StoredWill, now: Timestamp) {
+        let delay = std::time::Duration::from_secs(will.delay_seconds.into());
+        let due = will.due_at.unwrap_or_else(|| now.after(delay));
+        let qos = mqtt_proto::QoS::try_from(will.qos).unwrap_or_default();
+        let message = stored::from_store(&will.message, qos, will.retain);
+        let author = Arc::new(crate::Caller::remembered(session.client_id().clone()));
+        let will = crate::Will {
+            topic: message.topic.clone(),
+            payload: message.payload.clone(),
+            qos,
+            retain: will.retain,
+            delay,
+            properties: message.properties.clone(),
+        };
+        self.0.departures.will(session, author, will, due);
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}

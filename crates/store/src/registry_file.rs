@@ -1,0 +1,162 @@
+//! What operators manage (`registry.db`): its layout, its transactions, and its writer.
+//!
+//! The verbs on each noun stand in files of their own, as methods of [`ReadTxn`] and [`WriteTxn`].
+
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rusqlite::Connection;
+
+use crate::{
+    Failure, Store,
+    commit::{Inbox, Urgency},
+    database::Layout,
+};
+
+pub(crate) const LAYOUT: Layout = Layout {
+    name: "registry.db",
+    application_id: 0x5345_4b52,
+    migrations: &[
+        include_str!("registry_file/001.sql"),
+        include_str!("registry_file/shadows.sql"),
+    ],
+    readers: 4,
+};
+
+/// A snapshot of the last commit. What it returns was true together.
+#[derive(Debug)]
+pub struct ReadTxn<'file> {
+    file: &'file Connection,
+}
+
+/// A change in the making: sees its own writes, and is undone whole when its job is refused.
+#[derive(Debug)]
+pub struct WriteTxn<'file> {
+    read: ReadTxn<'file>,
+}
+
+impl<'file> Deref for WriteTxn<'file> {
+    type Target = ReadTxn<'file>;
+
+    fn deref(&self) -> &ReadTxn<'file> {
+        &self.read
+    }
+}
+
+impl ReadTxn<'_> {
+    pub(crate) const fn file(&self) -> &Connection {
+        self.file
+    }
+}
+
+/// Whether a job's changes are kept.
+enum Verdict {
+    Keep,
+    Undo,
+}
+
+/// A change, to be called once, inside a transaction.
+pub(crate) struct Job(Box<dyn FnOnce(&mut WriteTxn<'_>) -> Verdict + Send>);
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Job")
+    }
+}
+
+/// What a job in the inbox weighs: the records it carries are bounded by the HTTP body.
+const JOB_BYTES: usize = 1024;
+
+impl Store {
+    /// Reads from the last commit. Blocks for microseconds; `work` must not wait for anything.
+    ///
+    /// # Errors
+    ///
+    /// What `work` returns, and [`Failure`] when the file cannot be read.
+    pub fn read<T, E: From<Failure>>(
+        &self,
+        work: impl FnOnce(&ReadTxn<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut answer = None;
+        self.registry_readers.with(|file| {
+            answer = Some(work(&ReadTxn { file }));
+            Ok(())
+        })?;
+        answer.expect("the work has run, or its failure was returned above")
+    }
+
+    /// Runs `job` in the writer's next transaction and returns once that is on disk. A refused job
+    /// (`Err`) leaves no trace, whatever it wrote before, and does not disturb the others.
+    ///
+    /// # Errors
+    ///
+    /// What `job` returns, and [`Failure::Unavailable`] when the store takes no writes.
+    pub async fn write<T, E>(
+        &self,
+        job: impl FnOnce(&mut WriteTxn<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Failure> + Send + 'static,
+    {
+        let answer = Arc::new(Mutex::new(None));
+        let put = Arc::clone(&answer);
+        let job = Job(Box::new(move |txn| {
+            let result = job(txn);
+            let verdict = match &result {
+                Ok(_) => Verdict::Keep,
+                Err(_) => Verdict::Undo,
+            };
+            *put.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            verdict
+        }));
+        self.registry
+            .push(job, JOB_BYTES, Urgency::Now)
+            .await
+            .map_err(|unavailable| E::from(unavailable.into()))?;
+        let result = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        result.expect("the writer runs every job before it completes its group")
+    }
+
+    /// Runs `job` within 100 ms and forgets it; for records nobody waits for. Errors are logged.
+    pub(crate) fn write_lazily(
+        &self,
+        what: &'static str,
+        job: impl FnOnce(&mut WriteTxn<'_>) -> Result<(), Failure> + Send + 'static,
+    ) {
+        let job = Job(Box::new(move |txn| match job(txn) {
+            Ok(()) => Verdict::Keep,
+            Err(error) => {
+                tracing::warn!(%error, what, "a record was lost");
+                Verdict::Undo
+            }
+        }));
+        // Refused when the store is closing or too busy: a record about that is in the log already.
+        let _commit = self.registry.push(job, JOB_BYTES, Urgency::Lazy);
+    }
+}
+
+/// Runs until the inbox is closed or a write fails.
+pub(crate) fn write(inbox: &Inbox<Job>, mut file: Connection) {
+    inbox.run(LAYOUT.name, |jobs| commit(&mut file, jobs));
+}
+
+fn commit(file: &mut Connection, jobs: Vec<Job>) -> rusqlite::Result<()> {
+    let mut transaction =
+        file.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    for job in jobs {
+        let savepoint = transaction.savepoint()?;
+        let mut txn = WriteTxn {
+            read: ReadTxn { file: &savepoint },
+        };
+        match (job.0)(&mut txn) {
+            Verdict::Keep => savepoint.commit()?,
+            // Dropped: rolled back to here. When SQLite has given up the whole transaction (no
+            // space), the statements after this fail, and with them the group.
+            Verdict::Undo => savepoint.finish()?,
+        }
+    }
+    transaction.commit()
+}
