@@ -7,6 +7,7 @@
 
 mod actions;
 mod conditions;
+mod exercise;
 mod json;
 mod resources;
 mod spelling;
@@ -19,6 +20,7 @@ use policy::{Actions, Document, Effect, ResourcePattern, Statement};
 
 use json::Node;
 
+pub use exercise::exercise;
 pub use spelling::{AwsSpelling, policy_filter, policy_topic, render_statement};
 pub use variables::variable;
 
@@ -193,7 +195,9 @@ fn statement(at: &str, node: &Node, account: &str) -> Result<Statement, PolicyEr
 fn string<'a>(node: &'a Node, at: &str) -> Result<&'a str, PolicyError> {
     match node {
         Node::Text(text) => Ok(text),
-        _ => Err(wrong(at, "expected a string")),
+        Node::Null | Node::Bool(_) | Node::Number(_) | Node::Array(_) | Node::Object(_) => {
+            Err(wrong(at, "expected a string"))
+        }
     }
 }
 
@@ -214,6 +218,8 @@ fn strings<'a>(node: &'a Node, at: &str) -> Result<Vec<(String, &'a str)>, Polic
                 string(item, &at).map(|text| (at.clone(), text))
             })
             .collect(),
-        _ => Err(wrong(at, "expected a string or a list of strings")),
+        Node::Null | Node::Bool(_) | Node::Number(_) | Node::Object(_) => {
+            Err(wrong(at, "expected a string or a list of strings"))
+        }
     }
 }

@@ -2,12 +2,13 @@
 //! belongs to, and which policies apply to it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use model::{CertificateId, ClientId, DeviceId, Refusal, RefusalKind};
-use policy::{CertificateFacts, Document, Facts};
+use model::{CertificateId, ClientId, DeviceId, PolicyName, Refusal, RefusalKind};
+use policy::{CertificateFacts, DeviceFacts, Document, Facts};
+use registry::{Attachment, AttachmentKind, PolicyTarget};
 
 use crate::{Access, Caller, Hub, PeerFacts};
 
@@ -72,26 +73,32 @@ impl Hub {
         client_id: Option<&ClientId>,
         mut facts: Facts,
     ) -> Result<Access, Refusal> {
-        // The registry's tables land with the next merge; until then nobody has any access.
-        let _ = (id, client_id);
-        let texts: Vec<(String, String)> = Vec::new();
-        let devices: Vec<(DeviceId, ())> = Vec::new();
-        let device = None;
-        facts.device = None;
-        let policies = texts
+        let found = self.0.store.read(|txn| in_force(txn, id, client_id))?;
+        let Found {
+            devices,
+            device,
+            record,
+            policies,
+        } = found;
+        facts.device = record.map(|record| DeviceFacts {
+            name: record.id.to_string(),
+            type_name: record.device_type.map(|name| name.to_string()),
+            attributes: record.attributes.as_map().clone(),
+        });
+        let policies = policies
             .into_iter()
             .map(|(name, text)| Ok((Arc::from(name.as_str()), self.parsed(&text)?)))
             .collect::<Result<Vec<_>, Refusal>>()?;
         Ok(Access {
             facts,
             policies: policy::compile(&policies),
-            devices: devices.into_iter().map(|(device, _)| device).collect(),
+            devices,
             device,
             unrestricted: false,
         })
     }
 
-    fn parsed(&self, text: &str) -> Result<Arc<Document>, Refusal> {
+    pub(crate) fn parsed(&self, text: &str) -> Result<Arc<Document>, Refusal> {
         self.0
             .parsed
             .get_or_parse(text, |text| self.0.language.parse(text))
@@ -103,15 +110,100 @@ impl Hub {
     }
 }
 
-fn standing(_: &store::ReadTxn<'_>, id: CertificateId) -> Result<(), Refusal> {
-    Err(Refusal::new(
-        RefusalKind::Unauthenticated,
-        "certificate.unknown",
-        format!("certificate {id} is not registered"),
-    ))
+fn standing(txn: &store::ReadTxn<'_>, id: CertificateId) -> Result<(), Refusal> {
+    use registry::CertificateStatus as Status;
+    let Some(record) = txn.certificate(&id)? else {
+        return Err(Refusal::new(
+            RefusalKind::Unauthenticated,
+            "certificate.unknown",
+            format!(
+                "certificate {id} is not registered; register it or give the device one of the hub's"
+            ),
+        ));
+    };
+    let (reason, message) = match record.status {
+        Status::Active => return Ok(()),
+        Status::Inactive | Status::RegisterInactive => (
+            "certificate.inactive",
+            format!("certificate {id} is inactive; activate it"),
+        ),
+        Status::Revoked => (
+            "certificate.revoked",
+            format!("certificate {id} was revoked; give the device a new one"),
+        ),
+        Status::PendingTransfer => (
+            "certificate.pending-transfer",
+            format!("certificate {id} is being transferred"),
+        ),
+        Status::PendingActivation => (
+            "certificate.pending-activation",
+            format!("certificate {id} waits to be activated"),
+        ),
+    };
+    Err(Refusal::new(RefusalKind::Unauthenticated, reason, message))
 }
 
-fn certificate_facts(certificate: &x509::Certificate) -> CertificateFacts {
+/// What the registry holds of one certificate's rights.
+struct Found {
+    devices: Vec<DeviceId>,
+    device: Option<DeviceId>,
+    record: Option<registry::DeviceRecord>,
+    policies: BTreeMap<PolicyName, String>,
+}
+
+/// Its own policies, and those of the groups of the device it speaks for and the groups above.
+fn in_force(
+    txn: &store::ReadTxn<'_>,
+    id: CertificateId,
+    client_id: Option<&ClientId>,
+) -> Result<Found, store::Failure> {
+    let attachments = txn.devices_of_principal(&registry::Principal::Certificate(id))?;
+    let device = spoken_for(&attachments, client_id);
+    let record = match &device {
+        Some(device) => txn.device(device)?,
+        None => None,
+    };
+    let mut targets = vec![PolicyTarget::Certificate(id)];
+    if let Some(device) = &device {
+        let groups = txn.groups_above_device(device)?;
+        targets.extend(groups.into_iter().map(PolicyTarget::Group));
+    }
+    let mut policies = BTreeMap::new();
+    for target in &targets {
+        for name in txn.policies_of_target(target)? {
+            if let Some(text) = txn.policy_document(&name)? {
+                policies.insert(name, text);
+            }
+        }
+    }
+    Ok(Found {
+        devices: attachments
+            .into_iter()
+            .map(|attachment| attachment.device)
+            .collect(),
+        device,
+        record,
+        policies,
+    })
+}
+
+/// The device a caller speaks for: the one named like its client id, or the one that its
+/// certificate belongs to exclusively.
+fn spoken_for(attachments: &[Attachment], client_id: Option<&ClientId>) -> Option<DeviceId> {
+    let named = attachments
+        .iter()
+        .find(|attachment| client_id.is_some_and(|id| id.as_str() == attachment.device.as_str()));
+    let exclusive = || {
+        attachments
+            .iter()
+            .find(|attachment| attachment.kind == AttachmentKind::Exclusive)
+    };
+    named
+        .or_else(exclusive)
+        .map(|attachment| attachment.device.clone())
+}
+
+pub(crate) fn certificate_facts(certificate: &x509::Certificate) -> CertificateFacts {
     CertificateFacts {
         subject: crate::facts::name_facts(certificate.subject(), certificate.subject_names()),
         issuer: crate::facts::name_facts(certificate.issuer(), certificate.issuer_names()),

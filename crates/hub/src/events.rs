@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use model::{ClientId, DeviceId, Timestamp};
 
-use crate::{DisconnectReason, Hub};
+use crate::DisconnectReason;
 
 /// Something that happened, for whoever subscribes to it.
 #[derive(Clone, Debug)]
@@ -79,12 +79,4 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-}
-
-impl Hub {
-    /// Tells whoever subscribes to it what happened.
-    pub(crate) fn announce(&self, event: &Event) {
-        // Rendered and published once the events' spelling has landed.
-        tracing::trace!(?event, "event");
-    }
 }

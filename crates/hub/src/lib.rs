@@ -7,19 +7,25 @@
 //! The hub knows one spelling of everything; the clouds' spellings are translated at the edge.
 
 mod access;
+mod announce;
 mod authorize;
 mod caller;
 pub mod clock;
 mod connections;
 mod departures;
 mod events;
+mod explain;
 mod facts;
+mod handle;
 mod intents;
 mod language;
 mod live;
 mod publish;
+mod retained;
+mod shadows;
 mod start;
 mod stored;
+mod test_authorization;
 pub mod timeline;
 
 use std::sync::Arc;
@@ -34,10 +40,15 @@ pub use connections::{
     ConnectRequest, Connection, Disconnect, DisconnectReason, Item, SubscribeRequest, Will,
 };
 pub use events::Event;
+pub use explain::{Explanation, Question};
 pub use intents::{Intent, PublishRequest, ShadowRequest, ShadowVerb};
 pub use language::{InvalidPolicy, PolicyLanguage};
 pub use live::{Changed, ConnectionInfo};
 pub use publish::Ack;
+pub use shadows::ShadowNames;
+pub use test_authorization::{
+    AuthorizationCheck, AuthorizationResult, AuthorizationTest, EffectivePolicy,
+};
 
 /// What the operator chose.
 #[derive(Clone, Debug)]
@@ -62,5 +73,6 @@ struct Inner {
     timeline: timeline::Timeline,
     departures: departures::Departures,
     parsed: access::ParsedPolicies,
+    shadow_turns: shadows::Turns,
     config: HubConfig,
 }

@@ -34,6 +34,7 @@ impl Hub {
             timeline: Timeline::default(),
             departures: Departures::default(),
             parsed: crate::access::ParsedPolicies::default(),
+            shadow_turns: crate::shadows::Turns::default(),
             config,
         }));
         hub.restore()?;

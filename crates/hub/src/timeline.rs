@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use model::{ClientId, Decision, ReasonId, Refusal, RefusalKind, Timestamp};
+use model::{ClientId, Decision, ReasonId, Refusal, RefusalKind, Timestamp, limits};
 
 use crate::Hub;
 
@@ -153,7 +153,27 @@ impl Hub {
             message,
             decision,
         };
-        self.0.timeline.push(entry);
+        let entry = self.0.timeline.push(entry);
+        // Nobody waits for a record; it is on disk within 100 ms.
+        if entry.client_id.is_some() {
+            self.0.store.note(vec![entry.to_store()]);
+        } else {
+            self.0.store.note_failed_connection(entry.to_failed());
+        }
+    }
+
+    /// What happened to a client since `since`, oldest first, also before the hub was restarted:
+    /// the last [`limits::TIMELINE_ENTRIES`] of it.
+    ///
+    /// # Errors
+    ///
+    /// [`RefusalKind::Internal`] when the store cannot be read.
+    pub fn timeline(&self, client: &str, since: Timestamp) -> Result<Vec<KeptEntry>, Refusal> {
+        let kept = self
+            .0
+            .store
+            .read(|txn| txn.timeline(client, since, limits::TIMELINE_ENTRIES))?;
+        Ok(kept.into_iter().map(KeptEntry::from).collect())
     }
 
     /// The recent entries behind `after` (0 for all that are kept), oldest first.
@@ -178,17 +198,114 @@ impl Hub {
     }
 }
 
+/// An entry as it was kept.
+#[derive(Clone, Debug)]
+pub struct KeptEntry {
+    /// When.
+    pub at: Timestamp,
+    /// What: the name of a [`Kind`].
+    pub kind: String,
+    /// The stable name of the reason.
+    pub reason: String,
+    /// The rest, as a JSON object: `message`, `principal`, `address`, `decision`.
+    pub detail: serde_json::Value,
+}
+
+impl From<store::TimelineEntry> for KeptEntry {
+    fn from(kept: store::TimelineEntry) -> Self {
+        Self {
+            at: kept.at,
+            kind: kept.what,
+            reason: kept.reason,
+            detail: serde_json::from_str(&kept.detail).unwrap_or(serde_json::Value::Null),
+        }
+    }
+}
+
+impl Entry {
+    /// The entry but for what has a column of its own, as a JSON object.
+    #[must_use]
+    pub fn detail(&self) -> serde_json::Value {
+        serde_json::json!({
+            "message": self.message,
+            "principal": self.principal,
+            "address": self.address.map(|address| address.to_string()),
+            "decision": self.decision.as_ref().map(decision_json),
+        })
+    }
+
+    fn to_store(&self) -> store::TimelineEntry {
+        store::TimelineEntry {
+            at: self.at,
+            subject: self
+                .client_id
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string),
+            what: self.kind.name().into(),
+            allowed: !self.kind.is_failure(),
+            reason: self.reason.into(),
+            detail: self.detail().to_string(),
+        }
+    }
+
+    fn to_failed(&self) -> store::FailedConnection {
+        store::FailedConnection {
+            at: self.at,
+            address: self
+                .address
+                .map_or_else(String::new, |address| address.to_string()),
+            reason: self.reason.into(),
+            detail: self.detail().to_string(),
+        }
+    }
+}
+
+/// A decision as JSON, for the timeline and REST: outcome, action, resource, and what decided.
+#[must_use]
+pub fn decision_json(decision: &Decision) -> serde_json::Value {
+    let because = &decision.because;
+    let variables: Vec<_> = because
+        .variables
+        .iter()
+        .map(|variable| {
+            serde_json::json!({
+                "name": variable.name,
+                "value": variable.value,
+                "note": variable.note,
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "outcome": match decision.outcome {
+            model::Outcome::Allowed => "allowed",
+            model::Outcome::ExplicitlyDenied => "explicitly-denied",
+            model::Outcome::ImplicitlyDenied => "not-allowed",
+        },
+        "reason": decision.reason.0,
+        "action": decision.action,
+        "resource": decision.resource,
+        "policy": because.policy,
+        "statement": because.statement,
+        "text": because.text,
+        "miss": because.miss,
+        "variables": variables,
+        "remedy": because.remedy,
+    })
+}
+
 impl Timeline {
-    fn push(&self, mut entry: Entry) {
+    fn push(&self, mut entry: Entry) -> Arc<Entry> {
         let mut recent = self.lock();
         recent.next += 1;
         entry.number = recent.next;
         if recent.entries.len() >= RECENT_ENTRIES {
             recent.entries.pop_front();
         }
-        recent.entries.push_back(Arc::new(entry));
+        let entry = Arc::new(entry);
+        recent.entries.push_back(Arc::clone(&entry));
         drop(recent);
         self.changed.notify_waiters();
+        entry
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Recent> {

@@ -5,7 +5,7 @@ use std::{fmt, io, net::SocketAddr};
 use model::ReasonId;
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
-use crate::io::HandshakeTooLarge;
+use crate::{io::HandshakeTooLarge, verifier::UnsupportedKey};
 
 /// The reasons, stable. Documented in `golden/refusals.md`.
 pub mod reasons {
@@ -174,18 +174,20 @@ fn reason_of_tls(error: &TlsError, stage: Stage) -> ReasonId {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateRevoked
             | AlertDescription::CertificateUnknown
-            | AlertDescription::UnsupportedCertificate,
+            | AlertDescription::UnsupportedCertificate
+            // A root of the same name and another key: our signature does not fit it.
+            | AlertDescription::DecryptError,
         ) => reasons::SERVER_NOT_TRUSTED,
         TlsError::AlertReceived(_) => reasons::PEER_ALERT,
         TlsError::InvalidCertificate(CertificateError::BadEncoding) => {
             reasons::CERTIFICATE_MALFORMED
         }
-        TlsError::InvalidCertificate(_) => reasons::NO_POSSESSION,
-        TlsError::PeerIncompatible(rustls::PeerIncompatible::NoSignatureSchemesInCommon)
-            if stage == Stage::Handshake =>
+        TlsError::InvalidCertificate(CertificateError::Other(other))
+            if other.0.is::<UnsupportedKey>() =>
         {
             reasons::CERTIFICATE_KEY
         }
+        TlsError::InvalidCertificate(_) => reasons::NO_POSSESSION,
         TlsError::PeerIncompatible(_) => reasons::NOTHING_IN_COMMON,
         TlsError::InvalidMessage(_) if stage == Stage::ClientHello => reasons::NOT_TLS,
         _ => reasons::PROTOCOL_ERROR,

@@ -5,17 +5,17 @@
 //! the CA flag (rustls/webpki#29, #205), both of which old fleets have. So the key is taken from
 //! the certificate here and the signature checked with the key alone.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, sync::Arc};
 
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, PeerMisbehaved,
     SignatureScheme,
     client::danger::HandshakeSignatureValid,
     crypto::WebPkiSupportedAlgorithms,
     pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime},
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
-use x509::{Certificate, VerifyError};
+use x509::{Certificate, KeyKind, VerifyError};
 
 tokio::task_local! {
     /// The leaf of the handshake under way, so that a failure can name it: rustls forgets what a
@@ -23,7 +23,19 @@ tokio::task_local! {
     pub(crate) static PRESENTED: RefCell<Option<Box<[u8]>>>;
 }
 
-/// Accepts any certificate that can be read, from a peer that proves to hold its key.
+/// A key with which nothing can be proved. It needs a certificate on P-256, P-384, P-521 or
+/// Ed25519, or on RSA with 2048 to 8192 bits.
+#[derive(Debug, thiserror::Error)]
+#[error("the client certificate has a key of the kind {0:?}; use RSA from 2048 bits, or ECDSA")]
+pub(crate) struct UnsupportedKey(KeyKind);
+
+impl From<UnsupportedKey> for CertificateError {
+    fn from(key: UnsupportedKey) -> Self {
+        Self::Other(OtherError(Arc::new(key)))
+    }
+}
+
+/// Accepts any certificate that can be read and has a key we can check, from a peer that proves to hold its key.
 #[derive(Debug)]
 pub(crate) struct PossessionVerifier {
     algorithms: WebPkiSupportedAlgorithms,
@@ -67,10 +79,16 @@ impl ClientCertVerifier for PossessionVerifier {
         let _outside = PRESENTED.try_with(|presented| {
             *presented.borrow_mut() = Some(end_entity.as_ref().into());
         });
-        match Certificate::parse(end_entity) {
-            Ok(_) => Ok(ClientCertVerified::assertion()),
-            Err(_) => Err(Error::InvalidCertificate(CertificateError::BadEncoding)),
+        let certificate = Certificate::parse(end_entity)
+            .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+        match certificate.key().kind() {
+            KeyKind::P256 | KeyKind::P384 | KeyKind::P521 | KeyKind::Ed25519 => {}
+            KeyKind::Rsa { bits } if (2048..=8192).contains(&bits) => {}
+            kind @ (KeyKind::Rsa { .. } | KeyKind::Other) => {
+                return Err(CertificateError::from(UnsupportedKey(kind)).into());
+            }
         }
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -114,13 +132,12 @@ fn verify(
         Err(VerifyError::BadSignature) => {
             Err(Error::InvalidCertificate(CertificateError::BadSignature))
         }
+        // The peer signed with a scheme that does not fit its own key.
         Err(
             VerifyError::UnsuitableKey
             | VerifyError::UnsupportedAlgorithm
             | VerifyError::OtherIssuer,
-        ) => Err(Error::PeerIncompatible(
-            rustls::PeerIncompatible::NoSignatureSchemesInCommon,
-        )),
+        ) => Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into()),
     }
 }
 

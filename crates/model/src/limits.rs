@@ -90,6 +90,8 @@ pub const POLICY_VALUE_CHARS: usize = 1024;
 pub const POLICY_CERTIFICATE_VALUES: usize = 5;
 /// Bytes of a statement's text that a decision repeats; a longer one is named by its number. Hub.
 pub const POLICY_STATEMENT_SHOWN_BYTES: usize = 2048;
+/// Requests in one test of an authorization. AWS: 10.
+pub const AUTHORIZATION_CHECKS: usize = 10;
 /// Versions of one policy. AWS: 5.
 pub const POLICY_VERSIONS: usize = 5;
 /// Policies attached to one certificate or group. AWS: 10.
@@ -123,6 +125,8 @@ pub const GROUP_DEPTH: usize = 7;
 pub const STORE_PENDING_BYTES: usize = 256 * 1024 * 1024;
 /// Writes that wait for the writer of one file. Hub.
 pub const STORE_PENDING_JOBS: usize = 1_000_000;
+/// Decisions kept in all timelines together. Hub: about 300 MB on disk.
+pub const TIMELINE_TOTAL: usize = 1_000_000;
 /// Failed connections kept for `trace --failed`, all clients together. Hub.
 pub const FAILED_CONNECTIONS: usize = 10_000;
 /// Results of one page of a list. AWS: 250.

@@ -8,6 +8,7 @@
 pub mod codec;
 pub mod encode;
 mod error;
+pub mod exercise;
 pub mod packet;
 mod properties;
 mod publish;

@@ -203,8 +203,9 @@ impl Condition {
 
     /// Whether it holds in a statement of this effect.
     ///
-    /// A value that may not be substituted never helps to allow, and never helps to escape a
-    /// denial: it equals nothing, and a negated test against it fails in a permission.
+    /// A variable in an operand that may not be substituted makes the operand equal nothing; a
+    /// negated test against it then holds in a denial, but fails in a permission, so that what a
+    /// value hides never opens a door.
     #[must_use]
     pub fn holds(&self, values: &Values<'_>, effect: Effect) -> bool {
         let present = values.all(&self.key.variable);

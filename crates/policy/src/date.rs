@@ -2,21 +2,26 @@
 
 use model::Timestamp;
 
-/// Reads `2026-11-21`, `2026-11-21T10:00Z`, `2026-11-21T10:00:00.5+09:00` or seconds since the
+/// Reads `2026`, `2026-11`, `2026-11-21`, `2026-11-21T10:00Z`, `2026-11-21T10:00:00.5+09:00` or seconds since the
 /// Unix epoch. A date before 1970 becomes the epoch. `None` when it is neither.
 ///
 /// Source: <https://www.w3.org/TR/NOTE-datetime>, which the policy language of AWS refers to.
 #[must_use]
 pub fn parse_date(text: &str) -> Option<Timestamp> {
-    if !text.is_empty() && text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+    // Four digits are a year, as the profile says; any other count is seconds.
+    if !matches!(text.len(), 0 | 4)
+        && text.len() <= 12
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+    {
         return text.parse().ok().map(Timestamp::from_seconds);
     }
     let mut rest = text.as_bytes();
     let year = digits(&mut rest, 4)?;
-    byte(&mut rest, b'-')?;
-    let month = digits(&mut rest, 2)?;
-    byte(&mut rest, b'-')?;
-    let day = digits(&mut rest, 2)?;
+    let mut part = || match rest.is_empty() {
+        true => Some(1),
+        false => byte(&mut rest, b'-').and_then(|()| digits(&mut rest, 2)),
+    };
+    let (month, day) = (part()?, part()?);
     if !(1..=12).contains(&month) || !(1..=days_in_month(year, month)).contains(&day) {
         return None;
     }
@@ -164,6 +169,8 @@ mod tests {
     fn dates_are_read_in_every_precision() {
         for (text, millis) in [
             ("1970-01-01", 0),
+            ("1970", 0),
+            ("2000-03", 951_868_800_000),
             ("2000-03-01", 951_868_800_000),
             ("2026-11-21", 1_795_219_200_000),
             ("2026-11-21T10:00Z", 1_795_255_200_000),
@@ -187,7 +194,7 @@ mod tests {
     fn what_is_no_date_is_refused() {
         for text in [
             "",
-            "2026",
+            "2026-",
             "2026-13-01",
             "2026-02-29",
             "2026-11-21T25:00Z",

@@ -356,9 +356,17 @@ fn match_back(part: &[Piece], text: &[u8], values: &Values<'_>) -> Option<usize>
 
 /// The end of the leftmost place in `text` that matches `part`.
 fn find(part: &[Piece], text: &[u8], values: &Values<'_>) -> Option<usize> {
+    let past_match = |at: usize| match_front(part, &text[at..], values).map(|length| at + length);
+    if let Some(Piece::Literal(literal)) = part.first() {
+        // Most places fail at the first byte; looking at that alone is cheap.
+        let first = *literal.as_bytes().first()?;
+        return (0..text.len())
+            .filter(|at| text[*at] == first)
+            .find_map(past_match);
+    }
     (0..=text.len())
         .filter(|at| !text.get(*at).is_some_and(|byte| continues_character(*byte)))
-        .find_map(|at| match_front(part, &text[at..], values).map(|length| at + length))
+        .find_map(past_match)
 }
 
 /// The characters of its own that a part asks for.

@@ -92,23 +92,17 @@ pub(crate) fn residuals(pattern: &Pattern, prefix: &Prefix) -> Vec<Pattern> {
         };
         match parts[place.part].get(place.piece) {
             Some(Piece::Literal(text)) => {
-                if text
-                    .as_bytes()
-                    .get(place.byte)
-                    .copied()
-                    .is_some_and(accepts)
-                {
-                    let byte = place.byte + 1;
-                    let past = byte == text.len();
-                    open.push((
-                        Place {
-                            part: place.part,
-                            piece: place.piece + usize::from(past),
-                            byte: if past { 0 } else { byte },
-                        },
-                        next,
-                    ));
+                let next_byte = text.as_bytes().get(place.byte).copied();
+                if !next_byte.is_some_and(accepts) {
+                    continue;
                 }
+                let past = place.byte + 1 == text.len();
+                let place = Place {
+                    part: place.part,
+                    piece: place.piece + usize::from(past),
+                    byte: if past { 0 } else { place.byte + 1 },
+                };
+                open.push((place, next));
             }
             Some(Piece::One) => open.push((
                 Place {
@@ -143,7 +137,18 @@ pub(crate) fn residuals(pattern: &Pattern, prefix: &Prefix) -> Vec<Pattern> {
     if let Some(all) = ends.iter().copied().find(closing) {
         ends = vec![all];
     }
-    ends.into_iter().map(|place| rest(parts, place)).collect()
+    let found: Vec<Pattern> = ends.into_iter().map(|place| rest(parts, place)).collect();
+    let needed = |one: &&Pattern| !found.iter().any(|other| covers(other, one));
+    found.iter().filter(needed).cloned().collect()
+}
+
+/// Whether `wide` is a `*` and what `narrow` ends with, so that it matches all that `narrow` does.
+fn covers(wide: &Pattern, narrow: &Pattern) -> bool {
+    let (wide, narrow) = (wide.parts(), narrow.parts());
+    wide.len() > 1
+        && wide[0].is_empty()
+        && narrow.len() > wide.len()
+        && narrow.ends_with(&wide[1..])
 }
 
 fn rest(parts: &[Vec<Piece>], from: Place) -> Pattern {

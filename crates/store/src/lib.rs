@@ -8,11 +8,21 @@
 //!
 //! Rules live in `registry`, `shadow` and `policy`; here are only verbs that keep and find.
 
+mod attachments;
+mod certificates;
 mod commit;
 mod database;
+mod devices;
+mod groups;
+mod policies;
 mod queues;
 mod registry_file;
+mod rows;
+mod settings;
 mod shadows;
+mod tags;
+mod timeline;
+mod types;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -21,14 +31,18 @@ use std::{
     thread::JoinHandle,
 };
 
+pub use certificates::{CertificatePlace, Order};
 pub use commit::{Commit, Unavailable};
 pub use database::{Failure, OpenError};
+pub use devices::{AttributeFilter, DeviceFilter};
+pub use groups::GroupFilter;
 pub use queues::{
     Backlog, Enqueue, Expired, Loaded, Message, QueueOp, Queued, QueuedMessage, Queues,
     RetainedMessage, SessionKey, SessionRecord, StoredWill, SubscriptionRecord,
 };
 pub use registry_file::{ReadTxn, WriteTxn};
 pub use shadows::KeptShadow;
+pub use timeline::{FailedConnection, TimelineEntry};
 
 use commit::Inbox;
 use database::{Durability, Readers};

@@ -1,5 +1,11 @@
 //! Queues: what was acknowledged is there after a crash, in order, once.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests; the lint knows only the tests themselves"
+)]
+
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},

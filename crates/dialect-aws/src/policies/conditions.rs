@@ -128,7 +128,7 @@ fn operands(
     let one = std::slice::from_ref(node);
     let nodes = match node {
         Node::Array(items) => items,
-        _ => one,
+        Node::Null | Node::Bool(_) | Node::Number(_) | Node::Text(_) | Node::Object(_) => one,
     };
     if nodes.len() > limits::POLICY_LIST_ENTRIES {
         return Err(wrong(

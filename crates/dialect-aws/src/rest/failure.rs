@@ -12,12 +12,33 @@ use crate::sigv4::SignatureError;
 /// An answer that is an error.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub(crate) exception: &'static str,
-    pub(crate) status: u16,
-    pub(crate) reason: ReasonId,
-    pub(crate) message: String,
+    cause: Cause,
     /// Further members of the body, such as `resourceArn`.
-    pub(crate) members: Vec<(&'static str, String)>,
+    members: Vec<(&'static str, String)>,
+}
+
+#[derive(Debug)]
+enum Cause {
+    Refusal(Refusal),
+    Signature(SignatureError),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            cause: Cause::Refusal(refusal),
+            members: Vec::new(),
+        }
+    }
+}
+
+impl From<SignatureError> for Failure {
+    fn from(error: SignatureError) -> Self {
+        Self {
+            cause: Cause::Signature(error),
+            members: Vec::new(),
+        }
+    }
 }
 
 /// The exception and the status with which `service` answers this refusal.
@@ -141,93 +162,94 @@ fn token_service(kind: RefusalKind) -> (&'static str, u16) {
 
 const NOT_IMPLEMENTED: (&str, u16) = ("NotImplementedException", 501);
 
+/// The exception with which `service` answers a signature that was not taken; always 403.
+const fn signature_exception(service: Service, error: &SignatureError) -> &'static str {
+    let (name, _) = error.names();
+    match (service, error) {
+        (Service::Sts, SignatureError::Missing) => "MissingAuthenticationToken",
+        (Service::Sts, SignatureError::Incomplete { .. }) => "IncompleteSignature",
+        (Service::Sts, SignatureError::UnknownKey | SignatureError::UnknownToken) => {
+            "InvalidClientTokenId"
+        }
+        (
+            Service::Sts,
+            SignatureError::Service { .. }
+            | SignatureError::ClockSkew { .. }
+            | SignatureError::HeaderNotSigned { .. }
+            | SignatureError::Payload
+            | SignatureError::Mismatch { .. },
+        ) => "SignatureDoesNotMatch",
+        (
+            Service::Iot | Service::IotData | Service::IotJobsData | Service::SecureTunneling,
+            _,
+        ) => name,
+    }
+}
+
 impl Failure {
-    /// `refusal` in the words of `service`.
-    pub(crate) fn of(service: Service, refusal: Refusal) -> Self {
-        let (exception, status) = exception(service, refusal.kind, refusal.reason);
-        let mut message = refusal.message.into_owned();
-        if let Some(decision) = refusal.decision {
-            message = format!("{message}: {}", decision.summary());
-        }
-        Self {
-            exception,
-            status,
-            reason: refusal.reason,
-            message,
-            members: Vec::new(),
-        }
-    }
-
-    /// A signature that was not taken. `sts` has names of its own for these.
-    pub(crate) fn signature(service: Service, error: &SignatureError) -> Self {
-        let (name, reason) = error.names();
-        let exception = match (service, name) {
-            (Service::Sts, "UnrecognizedClientException") => "InvalidClientTokenId",
-            (Service::Sts, "InvalidSignatureException") => "SignatureDoesNotMatch",
-            (Service::Sts, "MissingAuthenticationTokenException") => "MissingAuthenticationToken",
-            (Service::Sts, "IncompleteSignatureException") => "IncompleteSignature",
-            (_, name) => name,
-        };
-        Self {
-            exception,
-            status: 403,
-            reason: ReasonId(reason),
-            message: error.to_string(),
-            members: Vec::new(),
-        }
-    }
-
     /// The same with one more member in the body.
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.members.push((name, value.into()));
         self
     }
 
-    /// As an HTTP answer.
+    /// The refusal's sort; signatures are never taken from someone unauthenticated.
+    pub(crate) const fn kind(&self) -> RefusalKind {
+        match &self.cause {
+            Cause::Refusal(refusal) => refusal.kind,
+            Cause::Signature(_) => RefusalKind::Unauthenticated,
+        }
+    }
+
+    /// As an HTTP answer, in the words of `service`.
     pub(crate) fn respond(self, service: Service, request_id: &str) -> Response<Bytes> {
-        let (content_type, body) = match service {
-            Service::Sts => ("text/xml", self.xml(request_id)),
-            Service::SecureTunneling => ("application/x-amz-json-1.1", self.json()),
-            Service::Iot | Service::IotData | Service::IotJobsData => {
-                ("application/json", self.json())
+        let (exception, status, reason, message) = match &self.cause {
+            Cause::Refusal(refusal) => {
+                let (name, status) = exception(service, refusal.kind, refusal.reason);
+                (name, status, refusal.reason, refusal.message.to_string())
             }
+            Cause::Signature(error) => (
+                signature_exception(service, error),
+                403,
+                ReasonId(error.names().1),
+                error.to_string(),
+            ),
+        };
+        let json = || {
+            let mut body = json!({ "message": message, "__type": exception });
+            for (name, value) in &self.members {
+                body[*name] = json!(value);
+            }
+            body.to_string()
+        };
+        let (content_type, body) = match service {
+            Service::Sts => ("text/xml", xml(exception, status, &message, request_id)),
+            Service::SecureTunneling => ("application/x-amz-json-1.1", json()),
+            Service::Iot | Service::IotData | Service::IotJobsData => ("application/json", json()),
         };
         let mut answer = Response::new(Bytes::from(body));
         *answer.status_mut() =
-            StatusCode::from_u16(self.status).expect("the tables above hold valid statuses");
+            StatusCode::from_u16(status).expect("the tables above hold valid statuses");
         let headers = answer.headers_mut();
         headers.insert("content-type", HeaderValue::from_static(content_type));
-        headers.insert("x-amzn-errortype", HeaderValue::from_static(self.exception));
-        headers.insert(REASON_HEADER, HeaderValue::from_static(self.reason.0));
+        headers.insert("x-amzn-errortype", HeaderValue::from_static(exception));
+        headers.insert(REASON_HEADER, HeaderValue::from_static(reason.0));
         if let Ok(id) = HeaderValue::from_str(request_id) {
             headers.insert(REQUEST_ID_HEADER, id);
         }
         answer
     }
+}
 
-    fn json(&self) -> String {
-        let mut body = json!({ "message": self.message, "__type": self.exception });
-        for (name, value) in &self.members {
-            body[*name] = json!(value);
-        }
-        body.to_string()
-    }
-
-    fn xml(&self, request_id: &str) -> String {
-        let side = if self.status < 500 {
-            "Sender"
-        } else {
-            "Receiver"
-        };
-        format!(
-            "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error>\
-             <Type>{side}</Type><Code>{}</Code><Message>{}</Message></Error>\
-             <RequestId>{}</RequestId></ErrorResponse>",
-            self.exception,
-            escape(&self.message),
-            escape(request_id),
-        )
-    }
+fn xml(exception: &str, status: u16, message: &str, request_id: &str) -> String {
+    let side = if status < 500 { "Sender" } else { "Receiver" };
+    format!(
+        "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error>\
+         <Type>{side}</Type><Code>{exception}</Code><Message>{}</Message></Error>\
+         <RequestId>{}</RequestId></ErrorResponse>",
+        escape(message),
+        escape(request_id),
+    )
 }
 
 /// The reason's stable name, beside AWS's own header for the exception.
@@ -280,7 +302,7 @@ mod tests {
     #[test]
     fn an_error_for_the_token_service_is_xml_and_escaped() {
         let refusal = Refusal::malformed("x.y", "<&>");
-        let answer = Failure::of(Service::Sts, refusal).respond(Service::Sts, "id-1");
+        let answer = Failure::from(refusal).respond(Service::Sts, "id-1");
         let body = String::from_utf8(answer.body().to_vec()).unwrap();
         assert!(body.contains("<Message>&lt;&amp;&gt;</Message>"), "{body}");
         assert!(body.contains("<RequestId>id-1</RequestId>"), "{body}");
@@ -289,7 +311,7 @@ mod tests {
     #[test]
     fn an_error_carries_its_members_beside_the_message() {
         let refusal = Refusal::new(RefusalKind::AlreadyExists, "device.exists", "it exists");
-        let answer = Failure::of(Service::Iot, refusal)
+        let answer = Failure::from(refusal)
             .with("resourceId", "t")
             .respond(Service::Iot, "id");
         assert_eq!(answer.status(), 409);

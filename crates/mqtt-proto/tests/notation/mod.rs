@@ -29,7 +29,11 @@ fn until(rest: &mut &str, end: Option<char>) -> Vec<u8> {
             '\'' | '"' => {
                 let (text, after) = rest[1..].split_once(next).expect("a closing quote");
                 if next == '"' {
-                    bytes.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
+                    bytes.extend(
+                        u16::try_from(text.len())
+                            .expect("a short text")
+                            .to_be_bytes(),
+                    );
                 }
                 bytes.extend(text.as_bytes());
                 *rest = after;

@@ -8,9 +8,12 @@ use rusqlite::{Connection, Row, params};
 
 use super::{
     Message, Queued, QueuedMessage, RetainedMessage, SessionKey, SessionRecord, StoredWill,
-    SubscriptionRecord, text, write::millis,
+    SubscriptionRecord, text,
 };
-use crate::Failure;
+use crate::{
+    Failure,
+    rows::{millis, optional_time, time, unsigned},
+};
 
 /// What the broker starts from.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -265,19 +268,6 @@ fn subscription_ids(row: &Row<'_>, at: usize) -> Result<Box<[u32]>, Failure> {
     };
     let (ids, _) = blob.as_chunks::<4>();
     Ok(ids.iter().map(|id| u32::from_le_bytes(*id)).collect())
-}
-
-fn unsigned(row: &Row<'_>, at: usize) -> rusqlite::Result<u64> {
-    Ok(row.get::<_, i64>(at)?.cast_unsigned())
-}
-
-fn time(row: &Row<'_>, at: usize) -> rusqlite::Result<Timestamp> {
-    Ok(Timestamp::from_millis(unsigned(row, at)?))
-}
-
-fn optional_time(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Timestamp>> {
-    let millis: Option<i64> = row.get(at)?;
-    Ok(millis.map(|millis| Timestamp::from_millis(millis.cast_unsigned())))
 }
 
 fn unreadable(what: &'static str) -> Failure {

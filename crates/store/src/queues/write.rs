@@ -9,7 +9,7 @@ use model::Timestamp;
 use rusqlite::{CachedStatement, Connection, params};
 
 use super::{Enqueue, Expired, Job, Message, QueueOp, RetainedMessage, SessionKey, read};
-use crate::commit::Inbox;
+use crate::{commit::Inbox, rows::millis};
 
 /// A message that stands in several queues is kept once when its body is larger than this; below
 /// it, a copy in each row costs less than the reference.
@@ -356,8 +356,4 @@ fn remove_expired(file: &Connection, now: Timestamp) -> rusqlite::Result<Expired
             .execute([millis(now)])?;
     }
     Ok(expired)
-}
-
-pub(super) fn millis(time: Timestamp) -> i64 {
-    i64::try_from(time.millis()).unwrap_or(i64::MAX)
 }

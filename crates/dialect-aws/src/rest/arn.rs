@@ -1,0 +1,107 @@
+//! Amazon resource names: how AWS spells what the hub's records are about.
+//!
+//! A name the hub gives out carries the region of the request and the hub's account. A name that is
+//! handed in is read by its kind and its last part; clients of several regions share one hub.
+
+use model::{CertificateId, Refusal};
+
+use super::call::{invalid, parse};
+
+/// Where a resource name says it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Place {
+    pub(crate) region: String,
+    /// 12 digits.
+    pub(crate) account: String,
+}
+
+/// What a resource name is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    Certificate,
+    Policy,
+    Thing,
+    ThingGroup,
+    ThingType,
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [
+        Self::Certificate,
+        Self::Policy,
+        Self::Thing,
+        Self::ThingGroup,
+        Self::ThingType,
+    ];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Certificate => "cert",
+            Self::Policy => "policy",
+            Self::Thing => "thing",
+            Self::ThingGroup => "thinggroup",
+            Self::ThingType => "thingtype",
+        }
+    }
+}
+
+impl Place {
+    /// The resource name of `name`.
+    pub(crate) fn arn(&self, kind: Kind, name: impl std::fmt::Display) -> String {
+        let Self { region, account } = self;
+        format!("arn:aws:iot:{region}:{account}:{}/{name}", kind.word())
+    }
+}
+
+/// The kind and the name in `arn:PARTITION:iot:REGION:ACCOUNT:KIND/NAME`.
+pub(crate) fn read(arn: &str) -> Result<(Kind, &str), Refusal> {
+    let unknown = || invalid(format!("{arn:?} is not the ARN of something this hub keeps"));
+    let mut parts = arn.splitn(6, ':');
+    let (Some("arn"), Some(_), Some("iot"), Some(_), Some(_), Some(resource)) = (
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+    ) else {
+        return Err(unknown());
+    };
+    let (word, name) = resource.split_once('/').ok_or_else(unknown)?;
+    let kind = Kind::ALL
+        .into_iter()
+        .find(|kind| kind.word() == word)
+        .ok_or_else(unknown)?;
+    Ok((kind, name))
+}
+
+/// The name in an ARN of this kind.
+pub(crate) fn read_kind(arn: &str, kind: Kind) -> Result<&str, Refusal> {
+    match read(arn)? {
+        (found, name) if found == kind => Ok(name),
+        _ => Err(invalid(format!(
+            "{arn:?} is not the ARN of a {}",
+            kind.word()
+        ))),
+    }
+}
+
+/// The certificate that an ARN names.
+pub(crate) fn read_certificate(arn: &str) -> Result<CertificateId, Refusal> {
+    parse(read_kind(arn, Kind::Certificate)?)
+}
+
+#[test]
+fn what_is_given_out_is_read_back() {
+    let place = Place {
+        region: "eu-central-1".into(),
+        account: "000000000000".into(),
+    };
+    for kind in Kind::ALL {
+        let arn = place.arn(kind, "a:b");
+        assert_eq!(read(&arn).unwrap(), (kind, "a:b"), "{arn}");
+    }
+    for wrong in ["", "arn:aws:iot:r:a:thing", "arn:aws:s3:r:a:thing/x", "arn:aws:iot:r:a:job/x"] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+}

@@ -1,0 +1,350 @@
+//! The command line.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The open IoT cloud that people can own: AWS IoT Core on the wire, in one binary.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sekisho",
+    version,
+    after_help = "Example:\n  sekisho up\n  sekisho device add pump-1 --out pump-1\n  sekisho explain --as pump-1 publish sensors/pump-1"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the hub
+    #[command(after_help = "Example:\n  sekisho up --hostname hub.example.org --bind 0.0.0.0")]
+    Up(Box<Up>),
+    /// Print what clients need: endpoint, keys, root CA
+    #[command(after_help = "Example:\n  eval \"$(sekisho env)\" && aws iot list-things")]
+    Env {
+        #[command(flatten)]
+        hub: Where,
+        /// Lines for a shell, or one JSON object
+        #[arg(long, value_enum, default_value_t = EnvFormat::Shell)]
+        format: EnvFormat,
+    },
+    /// Devices: add, list, show, disable, enable, remove
+    Device {
+        #[command(subcommand)]
+        action: Device,
+    },
+    /// Certificates: list, revoke
+    Cert {
+        #[command(subcommand)]
+        action: Cert,
+    },
+    /// Policies: list, show, create, attach, detach
+    Policy {
+        #[command(subcommand)]
+        action: Policy,
+    },
+    /// Tell whether a device may do something, and why
+    #[command(
+        after_help = "Example:\n  sekisho explain --as pump-1 publish sensors/pump-1/temperature"
+    )]
+    Explain {
+        #[command(flatten)]
+        hub: Where,
+        /// The device
+        #[arg(long = "as", value_name = "DEVICE")]
+        device: String,
+        #[command(subcommand)]
+        question: Question,
+    },
+    /// What happened to a device, with reasons
+    #[command(after_help = "Example:\n  sekisho timeline pump-1 --since 1h")]
+    Timeline {
+        #[command(flatten)]
+        hub: Where,
+        /// The device or client id
+        device: String,
+        /// How far back, such as 90s, 15m, 1h, 7d
+        #[arg(long, default_value = "24h", value_name = "AGO")]
+        since: String,
+    },
+    /// Handshakes and connections as they happen
+    #[command(after_help = "Example:\n  sekisho trace --failed --follow")]
+    Trace {
+        #[command(flatten)]
+        hub: Where,
+        /// Only what did not go as the device wished
+        #[arg(long)]
+        failed: bool,
+        /// Go on as things happen
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Look at messages as they are published
+    #[command(after_help = "Example:\n  sekisho tail 'sensors/#'")]
+    Tail {
+        #[command(flatten)]
+        hub: Where,
+        /// A topic filter
+        filter: String,
+        /// End after so many messages
+        #[arg(long, value_name = "N")]
+        count: Option<u64>,
+    },
+    /// Publish a message
+    #[command(after_help = "Example:\n  sekisho publish commands/pump-1 '{\"run\":true}'")]
+    Publish {
+        #[command(flatten)]
+        hub: Where,
+        /// The topic
+        topic: String,
+        /// The payload
+        payload: String,
+        /// Quality of service: 0 or 1
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
+        qos: u8,
+        /// Keep it for later subscribers
+        #[arg(long)]
+        retain: bool,
+    },
+    /// How the hub is
+    Status {
+        #[command(flatten)]
+        hub: Where,
+    },
+    /// Check the data folder and the machine
+    Doctor {
+        /// The hub's folder
+        #[arg(long, default_value = "./sekisho-data", value_name = "DIR")]
+        data: PathBuf,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the hub is, and how to print.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Where {
+    /// The hub's folder, for its address and token; or set SEKISHO_URL and SEKISHO_TOKEN
+    #[arg(long, default_value = "./sekisho-data", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How `env` prints.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum EnvFormat {
+    /// `export NAME=value`
+    Shell,
+    /// One object
+    Json,
+}
+
+/// Options of `up`.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Up {
+    /// The folder everything is kept in; created on first start [default: ./sekisho-data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The address to listen on [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) bind: Option<IpAddr>,
+    /// A name clients reach the hub by, for its certificate; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub(crate) hostname: Vec<String>,
+    /// HTTPS [default: 443 if it may be bound, else 8443]
+    #[arg(long, value_name = "N")]
+    pub(crate) https_port: Option<u16>,
+    /// MQTT over TLS [default: 8883]
+    #[arg(long, value_name = "N")]
+    pub(crate) mqtt_port: Option<u16>,
+    /// AMQP over TLS [default: 5671]
+    #[arg(long, value_name = "N")]
+    pub(crate) amqp_port: Option<u16>,
+    /// Whose restrictions to keep to [default: standard]
+    #[arg(long, value_enum)]
+    pub(crate) profile: Option<ProfileName>,
+    /// The account in resource names, 12 digits [default: 000000000000]
+    #[arg(long, value_name = "DIGITS", value_parser = account)]
+    pub(crate) account: Option<String>,
+    /// The region in resource names that no request says otherwise of [default: us-east-1]
+    #[arg(long, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+    /// For development on this machine: plain HTTP, any request signature, a clock that can be
+    /// moved. Loopback only
+    #[arg(long)]
+    pub(crate) dev: bool,
+    /// Plain HTTP, with --dev [default: 4566]
+    #[arg(long, value_name = "N", requires = "dev")]
+    pub(crate) http_port: Option<u16>,
+    /// Options from a TOML file; the command line wins
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Written when every listener accepts
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ready_file: Option<PathBuf>,
+}
+
+/// A profile, by name.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ProfileName {
+    /// A complete MQTT broker with generous limits
+    #[default]
+    Standard,
+    /// What AWS IoT Core allows and nothing more
+    AwsStrict,
+    /// What Azure IoT Hub allows and nothing more
+    AzureStrict,
+}
+
+/// `device …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Device {
+    /// Register a device and issue its key and certificate
+    #[command(after_help = "Example:\n  sekisho device add pump-1 --out pump-1 --policy pumps")]
+    Add {
+        #[command(flatten)]
+        hub: Where,
+        /// Its name
+        id: String,
+        /// Where its files go: device.pem, device.key, root-ca.pem [default: ./ID]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// The policy to attach; without one, a policy is made that lets the device use its own
+        /// topics and shadows
+        #[arg(long, value_name = "NAME")]
+        policy: Option<String>,
+    },
+    /// All devices
+    List {
+        #[command(flatten)]
+        hub: Where,
+    },
+    /// One device: certificates, groups, connection
+    Show {
+        #[command(flatten)]
+        hub: Where,
+        /// Its name
+        id: String,
+    },
+    /// Deactivate its certificates and end its connection
+    Disable {
+        #[command(flatten)]
+        hub: Where,
+        /// Its name
+        id: String,
+    },
+    /// Activate its certificates again
+    Enable {
+        #[command(flatten)]
+        hub: Where,
+        /// Its name
+        id: String,
+    },
+    /// Remove it with the certificates that are only its own
+    Remove {
+        #[command(flatten)]
+        hub: Where,
+        /// Its name
+        id: String,
+    },
+}
+
+/// `cert …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cert {
+    /// All certificates
+    List {
+        #[command(flatten)]
+        hub: Where,
+    },
+    /// Revoke one for good and end its connections
+    Revoke {
+        #[command(flatten)]
+        hub: Where,
+        /// Its id
+        id: String,
+    },
+}
+
+/// `policy …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// All policies
+    List {
+        #[command(flatten)]
+        hub: Where,
+    },
+    /// The text in force
+    Show {
+        #[command(flatten)]
+        hub: Where,
+        /// Its name
+        name: String,
+    },
+    /// Create one from a file (AWS IoT policy JSON)
+    Create {
+        #[command(flatten)]
+        hub: Where,
+        /// Its name
+        name: String,
+        /// The file
+        file: PathBuf,
+    },
+    /// Attach one to a device's certificates
+    Attach {
+        #[command(flatten)]
+        hub: Where,
+        /// Its name
+        name: String,
+        /// The device
+        device: String,
+    },
+    /// Detach one from a device's certificates
+    Detach {
+        #[command(flatten)]
+        hub: Where,
+        /// Its name
+        name: String,
+        /// The device
+        device: String,
+    },
+}
+
+/// `explain …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Question {
+    /// May it connect?
+    Connect,
+    /// May it publish to this topic?
+    Publish {
+        /// The topic
+        topic: String,
+    },
+    /// May it subscribe to this filter?
+    Subscribe {
+        /// The filter
+        filter: String,
+    },
+    /// May it receive messages of this topic?
+    Receive {
+        /// The topic
+        topic: String,
+    },
+}
+
+fn account(text: &str) -> Result<String, String> {
+    if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        Ok(text.to_owned())
+    } else {
+        Err("an account has 12 digits".into())
+    }
+}

@@ -1,0 +1,388 @@
+//! `sekisho up`: one line per part, in the order in which they start.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use ca::{Authority, ServerName};
+use hub::{Hub, HubConfig, clock::Clock, clock::SystemClock};
+use listen::{BindError, Gate, Listener, Security, Services, Shutdown, Tasks, Tls};
+use model::limits;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    cli,
+    failure::Failure,
+    folder::{self, Endpoints, Folder, Secrecy},
+    output,
+    services::{Http, Mqtt, Recorder},
+    settings::Settings,
+};
+
+/// How long connections may take to end when the hub stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How often the server's certificate on disk is looked at.
+const CERTIFICATE_POLL: Duration = Duration::from_secs(2);
+
+/// How often what has come due is done.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Runs the hub until it is told to stop.
+pub(crate) fn run(options: cli::Up) -> Result<(), Failure> {
+    let settings = Settings::new(options)?;
+    start_log();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::internal)?
+        .block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> Result<(), Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let names = server_names(&settings)?;
+    // Ports first: when one is taken, nothing has been created.
+    let ports = Ports::reserve(&settings)?;
+    let folder = Folder::open(&settings.data, &names, clock.now())?;
+    let store = store::Store::open(&folder.path).map_err(Failure::usage)?;
+    let tls = Tls::new(Arc::clone(&folder.server));
+    let listeners = ports.listeners(&settings, &tls)?;
+    let endpoints = listeners.endpoints(&settings);
+
+    let language = dialect_aws::Language::new(&settings.account, &settings.region);
+    let hub = Hub::open(
+        store,
+        Authority::open(
+            &folder::read(&folder.path.join("tls/root-ca.pem"))?,
+            &folder::read(&folder.path.join("tls/root-ca.key"))?,
+        )
+        .map_err(Failure::usage)?,
+        Arc::clone(&clock),
+        Arc::new(language),
+        HubConfig {
+            profile: settings.profile,
+            account: settings.account.clone(),
+        },
+    )
+    .map_err(Failure::usage)?;
+
+    let (trigger, shutdown) = Shutdown::new();
+    let tasks = Tasks::new(limits::CONNECTIONS_TOTAL + 64);
+    let gate = Arc::new(Gate::new(
+        Services {
+            mqtt: Arc::new(Mqtt(Arc::new(mqtt::Server::new(
+                hub.clone(),
+                Arc::new(dialect_aws::Aws),
+            )))),
+            http: Arc::new(Http(site(&settings, &folder, &endpoints, &hub))),
+            amqp: None,
+        },
+        Arc::new(Recorder(hub.clone())),
+        tasks.clone(),
+        shutdown.clone(),
+    ));
+    for listener in listeners.all() {
+        spawn(&tasks, listener.run(Arc::clone(&gate)))?;
+    }
+    spawn(&tasks, sweep(hub.clone(), shutdown.clone()))?;
+    spawn(
+        &tasks,
+        watch_certificate(settings.data.clone(), folder.server.clone(), shutdown.clone()),
+    )?;
+    announce(&settings, &folder, &endpoints)?;
+
+    wait_for_stop().await?;
+    hub.close_all();
+    trigger.request();
+    let left = tasks.wait(DRAIN).await;
+    if left > 0 {
+        tracing::warn!(left, "some connections did not end in time");
+    }
+    // Dropping the store writes what still waits.
+    drop(hub);
+    Ok(())
+}
+
+fn spawn(
+    tasks: &Tasks,
+    task: impl std::future::Future<Output = ()> + Send + 'static,
+) -> Result<(), Failure> {
+    tasks.spawn(task).map_err(Failure::internal)
+}
+
+fn site(
+    settings: &Settings,
+    folder: &Folder,
+    endpoints: &Endpoints,
+    hub: &Hub,
+) -> Arc<https::Site> {
+    let signatures = if settings.dev.is_some() {
+        dialect_aws::sigv4::SignaturePolicy::AcceptAny
+    } else {
+        let secret = dialect_aws::sigv4::SecretKey::new(&folder.operator.secret_access_key);
+        dialect_aws::sigv4::SignaturePolicy::Verify(
+            dialect_aws::sigv4::AccessKeys::default()
+                .with(folder.operator.access_key_id.clone(), secret),
+        )
+    };
+    let aws = dialect_aws::rest::Api::new(
+        hub.clone(),
+        signatures,
+        settings.account.clone(),
+        endpoints.host.clone(),
+    );
+    let token = https::Token::new(&folder.operator.token);
+    let ready = hub.clone();
+    let figures = hub.clone();
+    let mut site = https::Site::new(https::v1::router(hub.clone()), token)
+        .with_cloud(Arc::new(aws))
+        .with_readiness(move || !ready.has_failed())
+        .with_figures(move || https::v1::figures(&figures));
+    if settings.dev.is_some() {
+        site = site.with_development(Development(hub.clone()));
+    }
+    Arc::new(site)
+}
+
+/// What `--dev` adds.
+struct Development(Hub);
+
+impl https::Development for Development {
+    fn reset(&self) -> Result<(), String> {
+        self.0.reset().map_err(|refusal| refusal.to_string())
+    }
+
+    fn advance_clock(&self, seconds: u64) {
+        self.0.clock().advance(Duration::from_secs(seconds));
+    }
+}
+
+/// The ports, held from before the folder is made until the listeners take them over.
+struct Ports {
+    https: SocketAddr,
+    mqtt: SocketAddr,
+    amqp: SocketAddr,
+    http: Option<SocketAddr>,
+}
+
+impl Ports {
+    /// Finds out that every port can be had, and which of the HTTPS ports.
+    fn reserve(settings: &Settings) -> Result<Self, Failure> {
+        let at = |port| SocketAddr::new(settings.bind, port);
+        let last = settings.https_ports.len() - 1;
+        let mut https = None;
+        for (index, port) in settings.https_ports.iter().enumerate() {
+            match Listener::bind(at(*port), Security::Plain).map(drop) {
+                Ok(()) | Err(BindError::PlainBeyondLoopback(_)) => {
+                    https = Some(at(*port));
+                    break;
+                }
+                // 443 when it may be had, else the next.
+                Err(_) if index < last => {}
+                Err(error) => return Err(port_taken(&error, "--https-port")),
+            }
+        }
+        let probe = |port: u16, option| match Listener::bind(at(port), Security::Plain) {
+            Ok(_) | Err(BindError::PlainBeyondLoopback(_)) => Ok(at(port)),
+            Err(error) => Err(port_taken(&error, option)),
+        };
+        Ok(Self {
+            https: https.ok_or_else(|| Failure::usage("no HTTPS port can be bound"))?,
+            mqtt: probe(settings.mqtt_port, "--mqtt-port")?,
+            amqp: probe(settings.amqp_port, "--amqp-port")?,
+            http: match settings.dev {
+                Some(dev) => Some(probe(dev.http_port, "--http-port")?),
+                None => None,
+            },
+        })
+    }
+
+    fn listeners(&self, settings: &Settings, tls: &Tls) -> Result<Listeners, Failure> {
+        let open = |address, security, option| {
+            Listener::bind(address, security).map_err(|error| port_taken(&error, option))
+        };
+        let secure = || Security::Tls(tls.clone());
+        debug_assert_eq!(settings.dev.is_some(), self.http.is_some());
+        Ok(Listeners {
+            https: open(self.https, secure(), "--https-port")?,
+            mqtt: open(self.mqtt, secure(), "--mqtt-port")?,
+            amqp: open(self.amqp, secure(), "--amqp-port")?,
+            http: match self.http {
+                Some(address) => Some(open(address, Security::Plain, "--http-port")?),
+                None => None,
+            },
+        })
+    }
+}
+
+/// The open ports.
+struct Listeners {
+    https: Listener,
+    mqtt: Listener,
+    amqp: Listener,
+    http: Option<Listener>,
+}
+
+impl Listeners {
+    fn endpoints(&self, settings: &Settings) -> Endpoints {
+        Endpoints {
+            host: settings
+                .hostnames
+                .first()
+                .cloned()
+                .unwrap_or_else(|| "localhost".into()),
+            https_port: self.https.local_address().port(),
+            mqtt_port: self.mqtt.local_address().port(),
+            amqp_port: self.amqp.local_address().port(),
+            http_port: self.http.as_ref().map(|http| http.local_address().port()),
+            region: settings.region.clone(),
+            process: std::process::id(),
+        }
+    }
+
+    fn all(self) -> impl Iterator<Item = Listener> {
+        [Some(self.https), Some(self.mqtt), Some(self.amqp), self.http]
+            .into_iter()
+            .flatten()
+    }
+}
+
+fn port_taken(error: &BindError, option: &str) -> Failure {
+    Failure::usage(format!("{error}; choose another with {option}"))
+}
+
+/// What the server certificate is for: the given names, the machine's own, and loopback.
+fn server_names(settings: &Settings) -> Result<Vec<ServerName>, Failure> {
+    let mut names: Vec<ServerName> = Vec::new();
+    let mut add = |name: ServerName| {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    };
+    for name in &settings.hostnames {
+        add(name.parse().map_err(Failure::usage)?);
+    }
+    for name in ["localhost", "127.0.0.1", "::1"] {
+        add(name.parse().map_err(Failure::internal)?);
+    }
+    // A machine whose name is no host name is reached by the others.
+    let machine = rustix::system::uname();
+    if let Ok(name) = machine.nodename().to_string_lossy().parse() {
+        add(name);
+    }
+    if !settings.bind.is_unspecified() {
+        add(ServerName::Ip(settings.bind));
+    }
+    Ok(names)
+}
+
+async fn sweep(hub: Hub, mut shutdown: Shutdown) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => hub.sweep().await,
+            () = shutdown.requested() => return,
+        }
+    }
+}
+
+/// Takes over a new server certificate when its files change, or at once on SIGHUP.
+async fn watch_certificate(
+    data: std::path::PathBuf,
+    identity: Arc<listen::ServerIdentity>,
+    mut shutdown: Shutdown,
+) {
+    let tls = data.join("tls");
+    let mut known = modified(&tls);
+    let mut ticks = tokio::time::interval(CERTIFICATE_POLL);
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!("SIGHUP cannot be watched; a new certificate needs a restart");
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                let now = modified(&tls);
+                if now == known {
+                    continue;
+                }
+                known = now;
+            }
+            _ = hangup.recv() => {}
+            () = shutdown.requested() => return,
+        }
+        match reload(&tls, &identity) {
+            Ok(()) => tracing::info!("took over a new server certificate"),
+            Err(failure) => tracing::warn!(%failure, "kept the old server certificate"),
+        }
+    }
+}
+
+fn reload(tls: &Path, identity: &listen::ServerIdentity) -> Result<(), Failure> {
+    let chain = folder::read(&tls.join("server.pem"))?;
+    let key = folder::read(&tls.join("server.key"))?;
+    identity.reload(&chain, &key).map_err(Failure::usage)
+}
+
+fn modified(tls: &Path) -> [Option<SystemTime>; 2] {
+    ["server.pem", "server.key"].map(|name| {
+        std::fs::metadata(tls.join(name))
+            .and_then(|file| file.modified())
+            .ok()
+    })
+}
+
+/// Tells programs (files) and people (one screen) that the hub serves.
+fn announce(settings: &Settings, folder: &Folder, endpoints: &Endpoints) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(endpoints).map_err(Failure::internal)?;
+    folder::write(&folder.path.join("endpoints.json"), &text, Secrecy::Public)?;
+    if let Some(path) = &settings.ready_file {
+        folder::write(path, &text, Secrecy::Public)?;
+    }
+    let data = folder.path.display();
+    let host = &endpoints.host;
+    let mut lines = vec![
+        format!("sekisho {} serves on {}", env!("CARGO_PKG_VERSION"), settings.bind),
+        String::new(),
+        format!("  HTTPS    {host}:{}", endpoints.https_port),
+        format!("  MQTT     {host}:{} (TLS)", endpoints.mqtt_port),
+    ];
+    if let Some(port) = endpoints.http_port {
+        lines.push(format!("  HTTP     127.0.0.1:{port} (development: any signature is taken)"));
+    }
+    lines.extend([
+        format!("  Root CA  {data}/tls/root-ca.pem"),
+        String::new(),
+        format!("  AWS      eval \"$(sekisho env --data {data})\" && aws iot describe-endpoint"),
+        "  Azure    not built yet".into(),
+        "  Portal   not built yet".into(),
+        String::new(),
+        format!("Next: sekisho device add my-device --data {data}"),
+    ]);
+    output::flushed_line(&lines.join("\n")).map_err(Failure::internal)
+}
+
+async fn wait_for_stop() -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::internal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::internal)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SEKISHO_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // The only failure is a log that was started before, which there is not.
+    let _ = log.try_init();
+}
