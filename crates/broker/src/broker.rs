@@ -331,6 +331,19 @@ impl Broker {
         true
     }
 
+    /// So many messages and bytes have expired in the journal of `session`.
+    pub fn expired(&self, session: SessionKey, messages: usize, bytes: usize) {
+        // Rare enough to look through all of them.
+        let found = self
+            .sessions()
+            .values()
+            .find(|known| known.key() == session)
+            .cloned();
+        if let Some(session) = found {
+            session.journal_expired(messages, bytes);
+        }
+    }
+
     /// Forgets the retained message of `topic` if its time has passed.
     pub fn forget_expired(&self, topic: &TopicName, now: Timestamp) {
         let mut retained = self

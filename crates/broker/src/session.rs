@@ -480,6 +480,13 @@ impl Session {
         state.wake();
     }
 
+    /// So many messages and bytes of its journal have expired and are gone.
+    pub(crate) fn journal_expired(&self, messages: usize, bytes: usize) {
+        let mut state = self.state();
+        state.journal_messages = state.journal_messages.saturating_sub(messages);
+        state.journal_bytes = state.journal_bytes.saturating_sub(bytes);
+    }
+
     /// Whether the mailbox is at most half full: whoever has more to send may go on.
     #[must_use]
     pub fn has_room(&self) -> bool {

@@ -98,7 +98,7 @@ impl Hub {
         })
     }
 
-    fn parsed(&self, text: &str) -> Result<Arc<Document>, Refusal> {
+    pub(crate) fn parsed(&self, text: &str) -> Result<Arc<Document>, Refusal> {
         self.0
             .parsed
             .get_or_parse(text, |text| self.0.language.parse(text))
@@ -203,7 +203,7 @@ fn spoken_for(attachments: &[Attachment], client_id: Option<&ClientId>) -> Optio
         .map(|attachment| attachment.device.clone())
 }
 
-fn certificate_facts(certificate: &x509::Certificate) -> CertificateFacts {
+pub(crate) fn certificate_facts(certificate: &x509::Certificate) -> CertificateFacts {
     CertificateFacts {
         subject: crate::facts::name_facts(certificate.subject(), certificate.subject_names()),
         issuer: crate::facts::name_facts(certificate.issuer(), certificate.issuer_names()),

@@ -48,6 +48,8 @@ pub mod act {
         DeleteShadow "delete a shadow"
         /// Publishing a message.
         Publish "publish"
+        /// Reading retained messages by request.
+        ReadRetained "read retained messages"
     }
 }
 

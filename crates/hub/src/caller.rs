@@ -101,6 +101,16 @@ impl Caller {
         Self::unrestricted(Principal::Hub, None)
     }
 
+    /// The same caller under a client id, so that it can open a connection: an operator who
+    /// watches topics.
+    #[must_use]
+    pub fn under(self, client_id: ClientId) -> Self {
+        Self {
+            client_id: Some(client_id),
+            ..self
+        }
+    }
+
     /// The author of a will that was permitted before the hub restarted.
     pub(crate) fn remembered(client_id: ClientId) -> Self {
         Self {

@@ -141,6 +141,13 @@ impl Hub {
         drop(self.0.store.queues().append_lazily(ops));
         match self.0.store.queues().remove_expired(now).await {
             Ok(expired) => {
+                for gone in expired.queued {
+                    let messages = usize::try_from(gone.messages).unwrap_or(usize::MAX);
+                    let bytes = usize::try_from(gone.bytes).unwrap_or(usize::MAX);
+                    self.0
+                        .broker
+                        .expired(SessionKey(gone.session.0), messages, bytes);
+                }
                 for topic in expired.retained {
                     self.0.broker.forget_expired(&topic, now);
                 }

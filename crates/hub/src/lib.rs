@@ -14,15 +14,18 @@ pub mod clock;
 mod connections;
 mod departures;
 mod events;
+mod explain;
 mod facts;
 mod handle;
 mod intents;
 mod language;
 mod live;
 mod publish;
+mod retained;
 mod shadows;
 mod start;
 mod stored;
+mod test_authorization;
 pub mod timeline;
 
 use std::sync::Arc;
@@ -37,11 +40,15 @@ pub use connections::{
     ConnectRequest, Connection, Disconnect, DisconnectReason, Item, SubscribeRequest, Will,
 };
 pub use events::Event;
+pub use explain::{Explanation, Question};
 pub use intents::{Intent, PublishRequest, ShadowRequest, ShadowVerb};
 pub use language::{InvalidPolicy, PolicyLanguage};
 pub use live::{Changed, ConnectionInfo};
 pub use publish::Ack;
 pub use shadows::ShadowNames;
+pub use test_authorization::{
+    AuthorizationCheck, AuthorizationResult, AuthorizationTest, EffectivePolicy,
+};
 
 /// What the operator chose.
 #[derive(Clone, Debug)]

@@ -62,6 +62,21 @@ pub enum BindError {
     },
 }
 
+impl BindError {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a foreign enum of which three variants concern us"
+    )]
+    fn of(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::InUse(address),
+            io::ErrorKind::PermissionDenied => Self::NotPermitted(address),
+            io::ErrorKind::AddrNotAvailable => Self::NotOurs(address),
+            _ => Self::Other { address, source },
+        }
+    }
+}
+
 /// One open port.
 pub struct Listener {
     tcp: TcpListener,
@@ -84,12 +99,7 @@ impl Listener {
         if matches!(security, Security::Plain) && !address.ip().to_canonical().is_loopback() {
             return Err(BindError::PlainBeyondLoopback(address));
         }
-        let (tcp, address) = open(address).map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::InUse(address),
-            io::ErrorKind::PermissionDenied => BindError::NotPermitted(address),
-            io::ErrorKind::AddrNotAvailable => BindError::NotOurs(address),
-            _ => BindError::Other { address, source },
-        })?;
+        let (tcp, address) = open(address).map_err(|source| BindError::of(address, source))?;
         Ok(Self {
             tcp,
             address,

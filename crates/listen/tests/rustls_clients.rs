@@ -1,5 +1,7 @@
 //! The front door, seen by clients that use rustls.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{sync::Arc, time::Duration};
@@ -328,4 +330,32 @@ async fn shutdown_ends_the_listener_and_handshakes_under_way() {
     door.trigger.request();
     assert_eq!(door.gate.tasks.wait(Duration::from_secs(5)).await, 0);
     assert!(tokio::net::TcpStream::connect(door.address).await.is_err());
+}
+
+#[tokio::test]
+async fn every_handshake_is_a_full_one() {
+    let mut door = Door::open();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let mut roots = rustls::RootCertStore::empty();
+        roots
+            .add(door.authority.root().der().to_vec().into())
+            .unwrap();
+        let mut config = rustls::ClientConfig::builder_with_protocol_versions(&[version])
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"mqtt".to_vec()];
+        for _ in 0..2 {
+            // The clone shares the client's store of sessions.
+            let tcp = door.dial().await;
+            let mut stream = shake(config.clone(), tcp, "localhost").await.unwrap();
+            let mut arrived = door.arrival().await;
+            arrived.io.write_all(b"x").await.unwrap();
+            arrived.io.flush().await.unwrap();
+            assert_eq!(stream.read_u8().await.unwrap(), b'x');
+            assert_eq!(
+                stream.get_ref().1.handshake_kind(),
+                Some(rustls::HandshakeKind::Full)
+            );
+        }
+    }
 }

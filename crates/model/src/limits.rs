@@ -90,6 +90,8 @@ pub const POLICY_VALUE_CHARS: usize = 1024;
 pub const POLICY_CERTIFICATE_VALUES: usize = 5;
 /// Bytes of a statement's text that a decision repeats; a longer one is named by its number. Hub.
 pub const POLICY_STATEMENT_SHOWN_BYTES: usize = 2048;
+/// Requests in one test of an authorization. AWS: 10.
+pub const AUTHORIZATION_CHECKS: usize = 10;
 /// Versions of one policy. AWS: 5.
 pub const POLICY_VERSIONS: usize = 5;
 /// Policies attached to one certificate or group. AWS: 10.

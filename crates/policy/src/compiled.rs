@@ -127,9 +127,10 @@ impl CompiledSet {
         self.policies.is_empty()
     }
 
-    /// The names of the policies, in the order they were compiled in.
-    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.policies.iter().map(|(name, _)| name)
+    /// The policies by name, in the order they were compiled in.
+    #[must_use]
+    pub fn policies(&self) -> &[(Arc<str>, Arc<Document>)] {
+        &self.policies
     }
 
     /// The name of the policy a statement stands in.

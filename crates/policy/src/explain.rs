@@ -352,6 +352,28 @@ impl CompiledSet {
     }
 }
 
+impl CompiledSet {
+    /// The names, as their authors wrote them, of the variables that statements about the
+    /// request's action ask for and that have no value here, each once.
+    #[must_use]
+    pub fn missing(&self, request: &Request<'_>) -> Vec<&str> {
+        let values = request.values();
+        let mut missing: Vec<&str> = Vec::new();
+        for (_, statement) in self.statements() {
+            if !statement.actions.contains(request.action) {
+                continue;
+            }
+            for used in statement.variables() {
+                let name = &*used.spelled;
+                if values.absence(&used.variable).is_some() && !missing.contains(&name) {
+                    missing.push(name);
+                }
+            }
+        }
+        missing
+    }
+}
+
 /// The policies that speak for and against a request.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Sides<'a> {

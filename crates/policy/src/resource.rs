@@ -70,6 +70,12 @@ impl<'a> Resource<'a> {
         }
     }
 
+    /// A resource of any kind by its name; a device's shadow is `DEVICE/SHADOW`.
+    #[must_use]
+    pub const fn of_kind(kind: ResourceKind, name: &'a str) -> Self {
+        Self::whole(kind, name)
+    }
+
     /// A client id.
     #[must_use]
     pub const fn client(id: &'a str) -> Self {

@@ -11,6 +11,7 @@
 
 mod document;
 mod error;
+pub mod exercise;
 mod number;
 mod patch;
 mod stamps;

@@ -204,7 +204,7 @@ fn section(value: Value, not_an_object: InvalidRequest) -> Result<SectionPatch, 
     match value {
         Value::Null => Ok(SectionPatch::Clear),
         Value::Object(members) => {
-            if members.values().any(holds_null_in_array) {
+            if members.values().any(holds_null_in_array) || holds_parser_key(&members) {
                 return Err(InvalidRequest::InvalidNode);
             }
             Ok(SectionPatch::Merge(members))
@@ -221,6 +221,23 @@ fn holds_null_in_array(value: &Value) -> bool {
         Value::Object(members) => members.values().any(holds_null_in_array),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
+}
+
+/// The parser keeps the spelling of numbers as objects with one key of this kind. An object that
+/// really has such a key would be kept as one value and read back as another.
+const PARSER_KEY: &str = "$serde_json::private::";
+
+fn holds_parser_key(members: &Object) -> bool {
+    fn within(value: &Value) -> bool {
+        match value {
+            Value::Array(elements) => elements.iter().any(within),
+            Value::Object(members) => holds_parser_key(members),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        }
+    }
+    members
+        .iter()
+        .any(|(key, value)| key.starts_with(PARSER_KEY) || within(value))
 }
 
 fn holds_null(value: &Value) -> bool {

@@ -4,7 +4,7 @@
 use model::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use shadow::{Change, Document, Limits, Patch, Request, SectionPatch, Stamps, wire};
+use shadow::{Change, Document, Limits, Patch, Stamps, exercise, wire};
 
 const NOW: Timestamp = Timestamp::from_seconds(200);
 
@@ -176,24 +176,20 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        anything(&bytes);
+        prop_assert_eq!(exercise::patches(&bytes), Ok(()));
     }
 
     #[test]
     fn no_text_of_json_signs_makes_it_panic(text in "[\\[\\]{}:,\"\\\\0-9eE.nultrsadi \u{e9}-]{0,200}") {
-        anything(text.as_bytes());
+        prop_assert_eq!(exercise::patches(text.as_bytes()), Ok(()));
     }
-}
 
-fn anything(bytes: &[u8]) {
-    let limits = Limits::default();
-    let _token = Request::token_of(bytes, &limits);
-    if let Ok(patch) = Patch::parse(bytes, &limits) {
-        let cleared = *patch.desired() == SectionPatch::Clear;
-        if let Ok(change) = Document::default().apply(patch, &limits, NOW) {
-            assert!(!cleared || change.delta.is_none());
-            assert_eq!(wire::update_accepted(&change)["version"], 1);
-            assert!(wire::update_documents(&change)["previous"].is_null());
-        }
+    #[test]
+    fn what_must_hold_holds_of_every_sequence_of_writes(states in prop::collection::vec(state(), 1..5)) {
+        let requests: Vec<String> = states
+            .iter()
+            .map(|state| json!({"state": state, "clientToken": "t"}).to_string())
+            .collect();
+        prop_assert_eq!(exercise::patches(requests.join("\n").as_bytes()), Ok(()));
     }
 }

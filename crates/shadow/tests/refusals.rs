@@ -70,6 +70,25 @@ fn each_bad_request_is_refused_in_the_services_own_words() {
 }
 
 #[test]
+fn keys_that_the_parser_takes_for_itself_are_refused() {
+    for object in [
+        r#"{"a": 1, "$serde_json::private::Number": "x"}"#,
+        r#"[{"a": 1, "$serde_json::private::RawValue": "x"}]"#,
+    ] {
+        check(
+            format!(r#"{{"state": {{"desired": {{"o": {object}}}}}}}"#).as_bytes(),
+            400,
+            "State contains an invalid node",
+        );
+    }
+    check(
+        br#"{"state": {"desired": {"$serde_json::private::Number": "1"}}}"#,
+        400,
+        "Desired node must be an object",
+    );
+}
+
+#[test]
 fn a_section_has_at_most_six_levels() {
     let message = "JSON contains too many levels of nesting; maximum is 6";
     let deep = |levels: usize, open: &str, close: &str| {

@@ -78,11 +78,13 @@ impl PublicKey {
         };
         let algorithm = &parsed.algorithm.algorithm;
         let kind = if is(algorithm, RSA_ENCRYPTION) {
-            match parsed.parsed().map_err(malformed)? {
-                public_key::PublicKey::RSA(key) => KeyKind::Rsa {
+            let key = parsed.parsed().map_err(malformed)?;
+            if let public_key::PublicKey::RSA(key) = key {
+                KeyKind::Rsa {
                     bits: bit_length(key.modulus),
-                },
-                _ => KeyKind::Other,
+                }
+            } else {
+                KeyKind::Other
             }
         } else if is(algorithm, EC_PUBLIC_KEY) {
             let curve = parsed

@@ -181,7 +181,9 @@ fn text(tag: Tag, data: &[u8]) -> Option<String> {
         let units = data
             .chunks_exact(2)
             .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
-        return (data.len() % 2 == 0)
+        return data
+            .len()
+            .is_multiple_of(2)
             .then(|| char::decode_utf16(units).collect::<Result<_, _>>().ok())
             .flatten();
     }

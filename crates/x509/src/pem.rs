@@ -40,17 +40,14 @@ pub enum PemError {
 ///
 /// See [`PemError`]; above [`limits::PEM_BYTES`] nothing is parsed.
 pub fn certificate_from_pem(text: &str) -> Result<Certificate, PemError> {
-    let mut found = blocks(text, limits::PEM_BYTES)?;
-    if found.len() == 1
-        && let Some(block) = found.pop()
-        && block.tag() == CERTIFICATE
-    {
-        return Ok(Certificate::parse(block.contents())?);
+    let found = blocks(text, limits::PEM_BYTES)?;
+    match found.as_slice() {
+        [block] if block.tag() == CERTIFICATE => Ok(Certificate::parse(block.contents())?),
+        other => Err(PemError::Contents {
+            expected: "exactly one certificate",
+            found: describe(other),
+        }),
     }
-    Err(PemError::Contents {
-        expected: "exactly one certificate",
-        found: describe(&found),
-    })
 }
 
 /// Reads a PEM text that holds one or more certificates, leaf first, and nothing else.

@@ -3,36 +3,24 @@
 
 use std::borrow::Cow;
 
-use policy::{Action, Resource, ResourceKind, Spelling};
+use hub::InvalidPolicy;
+use policy::{Action, Document, Resource, ResourceKind, Spelling};
 
-use super::actions;
+use super::{PolicyError, actions};
+use crate::topics;
 
 /// The topic that policies decide on for a topic of the hub: `$hub/devices/X/…` is
 /// `$aws/things/X/…`, any other `$hub/…` is `$aws/…`.
 #[must_use]
 pub fn policy_topic(canonical: &str) -> Cow<'_, str> {
-    if let Some(rest) = canonical.strip_prefix("$hub/devices/") {
-        Cow::Owned(format!("$aws/things/{rest}"))
-    } else if let Some(rest) = canonical.strip_prefix("$hub/") {
-        Cow::Owned(format!("$aws/{rest}"))
-    } else {
-        Cow::Borrowed(canonical)
-    }
+    topics::aws_topic(canonical)
 }
 
 /// The filter that policies decide on for a filter of the hub; in a shared subscription the prefix
 /// stays and the filter behind it is translated.
 #[must_use]
 pub fn policy_filter(canonical: &str) -> Cow<'_, str> {
-    if let Some(rest) = canonical.strip_prefix("$share/")
-        && let Some((group, filter)) = rest.split_once('/')
-    {
-        return match policy_topic(filter) {
-            Cow::Borrowed(_) => Cow::Borrowed(canonical),
-            Cow::Owned(filter) => Cow::Owned(format!("$share/{group}/{filter}")),
-        };
-    }
-    policy_topic(canonical)
+    topics::aws_filter(canonical)
 }
 
 /// How this hub's account and region appear in the statements it proposes.
@@ -51,6 +39,29 @@ impl Spelling for AwsSpelling {
 
     fn statement(&self, action: Action, resource: &Resource<'_>) -> String {
         render_statement(action, resource, &self.region, &self.account)
+    }
+}
+
+impl hub::PolicyLanguage for AwsSpelling {
+    fn parse(&self, text: &str) -> Result<Document, InvalidPolicy> {
+        super::parse(text, &self.account).map_err(|error| match error {
+            PolicyError::Content { at, expected } => InvalidPolicy {
+                at,
+                message: expected,
+            },
+            PolicyError::TooLarge { .. } | PolicyError::Json { .. } => InvalidPolicy {
+                at: "the document".to_owned(),
+                message: error.to_string(),
+            },
+        })
+    }
+
+    fn topic<'a>(&self, canonical: &'a str) -> Cow<'a, str> {
+        policy_topic(canonical)
+    }
+
+    fn filter<'a>(&self, canonical: &'a str) -> Cow<'a, str> {
+        policy_filter(canonical)
     }
 }
 

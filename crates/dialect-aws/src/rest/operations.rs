@@ -175,7 +175,7 @@ impl Label {
 }
 
 /// An operation and what its path names.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Route {
     pub(crate) operation: &'static Operation,
     pub(crate) labels: Vec<Label>,

@@ -1,0 +1,96 @@
+//! Connections of devices, seen and ended from outside.
+
+use hub::{ConnectionInfo, act};
+use model::{ClientId, Refusal, RefusalKind};
+use serde_json::{Value, json};
+
+use super::{
+    call::{Call, Outcome, Reply},
+    page::Page,
+};
+use crate::policies::policy_filter;
+
+/// `GetConnection`.
+pub(crate) fn get(call: &Call<'_>) -> Outcome {
+    let info = find(call)?;
+    Ok(Reply::json(&describe(
+        &info,
+        call.flag("includeSocketInformation")?,
+    )))
+}
+
+/// What is told of a connection.
+pub(crate) fn describe(info: &ConnectionInfo, with_socket: bool) -> Value {
+    let mut body = json!({
+        "clientId": info.client_id.as_str(),
+        "connected": info.connected,
+        "cleanSession": info.clean_start,
+        "sessionExpiry": info.session_expiry.as_secs(),
+    });
+    if info.connected {
+        body["keepAliveDuration"] = json!(info.keep_alive_seconds);
+    }
+    if let Some(since) = info.connected_at {
+        body["connectedSince"] = json!(since.millis());
+    }
+    if let (true, Some(address)) = (with_socket, info.address) {
+        body["sourceIp"] = json!(address.ip().to_string());
+        body["sourcePort"] = json!(address.port());
+    }
+    body
+}
+
+/// `ListSubscriptions`.
+pub(crate) fn list_subscriptions(call: &Call<'_>) -> Outcome {
+    let page = Page::by_token(call)?;
+    let mut subscriptions = find(call)?.subscriptions;
+    subscriptions.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let (entries, last) = page.cut(subscriptions, |(filter, _)| filter.as_str().to_owned());
+    let entries = entries
+        .iter()
+        .map(|(filter, qos)| {
+            json!({ "topicFilter": policy_filter(filter.as_str()), "qos": *qos as u8 })
+        })
+        .collect();
+    Ok(Reply::json(&page.finish("subscriptions", entries, last)))
+}
+
+/// `DeleteConnection`.
+pub(crate) fn delete(call: &Call<'_>) -> Outcome {
+    let client_id = permitted(call)?;
+    if call.flag("cleanSession")? {
+        return Err(Refusal::new(
+            RefusalKind::Unsupported,
+            "aws.not-implemented",
+            "DeleteConnection with cleanSession is not implemented by this hub yet",
+        )
+        .into());
+    }
+    let send_will = !call.flag("preventWillMessage")?;
+    if !call.hub.disconnect_client(&client_id, send_will) {
+        return Err(unknown(&client_id).into());
+    }
+    Ok(Reply::empty())
+}
+
+fn permitted(call: &Call<'_>) -> Result<ClientId, Refusal> {
+    let client_id: ClientId = call.name(0)?;
+    let _ = call
+        .hub
+        .authorize::<act::ManageConnections>(call.caller, client_id.as_str())?;
+    Ok(client_id)
+}
+
+fn find(call: &Call<'_>) -> Result<ConnectionInfo, Refusal> {
+    let client_id = permitted(call)?;
+    call.hub
+        .connection_info(&client_id)
+        .ok_or_else(|| unknown(&client_id))
+}
+
+fn unknown(client_id: &ClientId) -> Refusal {
+    Refusal::not_found(
+        "connection.unknown",
+        format!("no client {client_id} is connected and none is remembered"),
+    )
+}
