@@ -55,6 +55,20 @@ async fn many_messages_keep_their_order_and_are_all_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_burst_is_answered_in_order_however_long_it_is() {
+    let world = World::new().await;
+    let mut client = world.v311("c").await;
+    let burst: String = (1..=5000)
+        .map(|id| format!("32 * \"open/a\" {id:04x} '{id:04}'"))
+        .map(|packet| notation::hex(&notation::bytes(&packet)))
+        .collect();
+    client.say(&burst).await;
+    let answers: String = (1..=5000).map(|id| format!("4002{id:04x}")).collect();
+    client.hears(&answers).await;
+    client.hears_nothing_else().await;
+}
+
+#[tokio::test]
 async fn a_qos_2_message_arrives_once() {
     let world = World::new().await;
     let mut client = world.v5("c").await;
