@@ -347,7 +347,7 @@ fn shadow_topic(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{
         borrow::Cow,
         sync::Arc,
@@ -698,7 +698,7 @@ mod tests {
     }
 
     /// A language in which nobody has written anything.
-    struct NoPolicies;
+    pub(crate) struct NoPolicies;
 
     impl policy::Spelling for NoPolicies {
         fn action(&self, _: Action) -> &'static str {
