@@ -187,6 +187,7 @@ impl Hub {
             origin,
             self.now(),
         ));
+        self.0.counts.message_in();
         let mut journal = MessageJournal::new(self.0.store.queues(), &message);
         if message.retain {
             if !self.0.broker.retain(&message) {
