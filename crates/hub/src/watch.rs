@@ -62,16 +62,11 @@ impl Hub {
             key: broker::SessionKey(key.0),
         });
         let opened = opened.ok_or_else(too_many)?;
-        let parts = filter.parts();
-        let retained = match parts.group {
-            Some(_) => Vec::new(),
-            None => self.0.broker.retained_matching(parts.filter, self.now()),
-        };
-        let watch = Watch {
+        let mut watch = Watch {
             hub: self.clone(),
             session: opened.session,
             number: opened.connection,
-            retained: retained.into(),
+            retained: VecDeque::new(),
         };
         let options = SubscriptionOptions {
             qos: QoS::AtMostOnce,
@@ -79,10 +74,17 @@ impl Hub {
             retain_as_published: false,
             identifier: None,
         };
+        let wanted = filter.clone();
         match self.0.broker.subscribe(&watch.session, filter, options) {
-            broker::Subscribed::TooMany => Err(too_many()),
-            broker::Subscribed::New | broker::Subscribed::Replaced => Ok(watch),
+            broker::Subscribed::TooMany => return Err(too_many()),
+            broker::Subscribed::New | broker::Subscribed::Replaced => {}
         }
+        let parts = wanted.parts();
+        if parts.group.is_none() {
+            let retained = self.0.broker.retained_matching(parts.filter, self.now());
+            watch.retained = retained.into();
+        }
+        Ok(watch)
     }
 }
 
