@@ -8,7 +8,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -161,6 +161,17 @@ pub(crate) const LAZY_DELAY: Duration = Duration::from_millis(100);
 pub(crate) struct Inbox<J> {
     waiting: Mutex<Waiting<J>>,
     arrived: Condvar,
+    /// Read by whoever hands over jobs that belong together; written by the writer while it
+    /// takes, so that it takes all of them or none.
+    together: RwLock<()>,
+}
+
+/// While it lives, the writer takes nothing: all jobs handed over meanwhile reach the disk in one
+/// transaction. To be held for microseconds.
+#[derive(Debug)]
+#[must_use = "jobs belong together only while it lives"]
+pub struct Together<'a> {
+    _held: RwLockReadGuard<'a, ()>,
 }
 
 #[derive(Debug)]
@@ -172,6 +183,8 @@ struct Waiting<J> {
     /// Whether the writer sleeps and needs to be told.
     asleep: bool,
     door: Door,
+    /// How many transactions were committed.
+    transactions: u64,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -191,8 +204,17 @@ impl<J> Inbox<J> {
                 urgent: false,
                 asleep: false,
                 door: Door::Open,
+                transactions: 0,
             }),
             arrived: Condvar::new(),
+            together: RwLock::new(()),
+        }
+    }
+
+    /// Keeps the writer from taking some of the jobs to come without the others.
+    pub(crate) fn together(&self) -> Together<'_> {
+        Together {
+            _held: self.together.read().unwrap_or_else(PoisonError::into_inner),
         }
     }
 
@@ -242,6 +264,11 @@ impl<J> Inbox<J> {
         self.lock().door == Door::Failed
     }
 
+    /// How many transactions have been committed.
+    pub(crate) fn transactions(&self) -> u64 {
+        self.lock().transactions
+    }
+
     fn fail(&self) {
         let mut waiting = self.lock();
         waiting.door = Door::Failed;
@@ -281,6 +308,15 @@ impl<J> Inbox<J> {
                 break;
             }
         }
+        // Waits for those in the middle of handing over what belongs together; they take this lock
+        // before `waiting`, so it is given up meanwhile.
+        drop(waiting);
+        let whole = self
+            .together
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock();
+        drop(whole);
         waiting.urgent = false;
         waiting.bytes = 0;
         let group = std::mem::replace(&mut waiting.group, Arc::new(Group::with_state(PENDING)));
@@ -310,6 +346,7 @@ impl<J> Inbox<J> {
             let mut guard = FailWhenDropped(self, Some(group));
             match commit(jobs) {
                 Ok(()) => {
+                    self.lock().transactions += 1;
                     if let Some(group) = guard.1.take() {
                         group.finish(ON_DISK);
                     }
@@ -357,6 +394,33 @@ mod tests {
         });
         assert_eq!(seen, [1, 3]);
         assert_eq!(freeing.wait(), Ok(()));
+    }
+
+    #[test]
+    fn jobs_that_belong_together_are_taken_together() {
+        let inbox = Inbox::new();
+        let mut transactions = Vec::new();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let mut sizes = Vec::new();
+                inbox.run("test.db", |jobs: Vec<i32>| {
+                    sizes.push(jobs.len());
+                    Ok::<(), &str>(())
+                });
+                sizes
+            });
+            for _ in 0..200 {
+                let together = inbox.together();
+                let _first = inbox.push(1, 1, Urgency::Now);
+                std::thread::yield_now();
+                let second = inbox.push(2, 1, Urgency::Now);
+                drop(together);
+                assert_eq!(second.wait(), Ok(()));
+            }
+            inbox.close();
+            transactions = writer.join().unwrap();
+        });
+        assert_eq!(transactions, [2; 200]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ use std::{
 };
 
 pub use certificates::{CertificatePlace, Order};
-pub use commit::{Commit, Unavailable};
+pub use commit::{Commit, Together, Unavailable};
 pub use database::{Failure, OpenError};
 pub use devices::{AttributeFilter, DeviceFilter};
 pub use groups::GroupFilter;
@@ -149,6 +149,13 @@ impl Store {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Transactions committed since the start, both files together: writes per transaction tell
+    /// how well commits are shared.
+    #[must_use]
+    pub fn transactions(&self) -> u64 {
+        self.registry.transactions() + self.queues.inbox().transactions()
     }
 
     /// Whether a write failed, so that the hub must be restarted.

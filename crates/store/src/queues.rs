@@ -19,7 +19,7 @@ use model::{ClientId, Timestamp, TopicFilter, TopicName};
 
 use crate::{
     Commit, Failure,
-    commit::{Inbox, Urgency},
+    commit::{Inbox, Together, Urgency},
     database::{Layout, Readers},
 };
 
@@ -275,6 +275,7 @@ pub(crate) enum Job {
         now: Timestamp,
         found: Arc<std::sync::Mutex<Option<Expired>>>,
     },
+    Clear,
 }
 
 impl std::fmt::Debug for Job {
@@ -282,6 +283,7 @@ impl std::fmt::Debug for Job {
         match self {
             Self::Ops(ops) => write!(f, "Ops({})", ops.len()),
             Self::Expire { now, .. } => write!(f, "Expire({now:?})"),
+            Self::Clear => f.write_str("Clear"),
         }
     }
 }
@@ -334,6 +336,13 @@ impl Queues {
         self.inbox.push(Job::Ops(ops), bytes, Urgency::Now)
     }
 
+    /// Makes everything that is appended while the guard lives one transaction, together with
+    /// whatever else waits: a QoS 2 message must be queued and its packet id remembered, or
+    /// neither. The guard must not be held over an `await`, nor taken twice.
+    pub fn together(&self) -> Together<'_> {
+        self.inbox.together()
+    }
+
     /// Like [`Self::append`] for changes nobody waits for: on disk within 100 ms.
     pub fn append_lazily(&self, ops: Vec<QueueOp>) -> Commit {
         if ops.is_empty() {
@@ -384,6 +393,11 @@ impl Queues {
     ) -> Result<Vec<QueuedMessage>, Failure> {
         self.readers
             .with(|file| read::queue(file, session, after_seq, messages, bytes))
+    }
+
+    /// Removes everything.
+    pub(crate) fn clear(&self) -> Commit {
+        self.inbox.push(Job::Clear, 0, Urgency::Now)
     }
 
     /// Removes queued and retained messages that have expired at `now`, and tells which.
