@@ -18,7 +18,7 @@ use crate::{
     failure::Failure,
     folder::{self, Endpoints, Folder, Secrecy},
     output,
-    services::{Http, Mqtt, Recorder},
+    services::{Aws, Http, Recorder},
     settings::Settings,
 };
 
@@ -53,7 +53,10 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let listeners = ports.listeners(&settings, &tls)?;
     let endpoints = listeners.endpoints(&settings);
 
-    let language = dialect_aws::Language::new(&settings.account, &settings.region);
+    let language = dialect_aws::policies::AwsSpelling {
+        account: settings.account.clone(),
+        region: settings.region.clone(),
+    };
     let hub = Hub::open(
         store,
         Authority::open(
@@ -74,10 +77,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let tasks = Tasks::new(limits::CONNECTIONS_TOTAL + 64);
     let gate = Arc::new(Gate::new(
         Services {
-            mqtt: Arc::new(Mqtt(Arc::new(mqtt::Server::new(
-                hub.clone(),
-                Arc::new(dialect_aws::Aws),
-            )))),
+            mqtt: Arc::new(mqtt::Mqtt::new(hub.clone(), Arc::new(dialect_aws::Aws))),
             http: Arc::new(Http(site(&settings, &folder, &endpoints, &hub))),
             amqp: None,
         },
@@ -132,14 +132,16 @@ fn site(
     let aws = dialect_aws::rest::Api::new(
         hub.clone(),
         signatures,
-        settings.account.clone(),
-        endpoints.host.clone(),
+        dialect_aws::rest::ApiConfig {
+            endpoint: endpoints.host.clone(),
+            region: settings.region.clone(),
+        },
     );
     let token = https::Token::new(&folder.operator.token);
     let ready = hub.clone();
     let figures = hub.clone();
     let mut site = https::Site::new(https::v1::router(hub.clone()), token)
-        .with_cloud(Arc::new(aws))
+        .with_cloud(Arc::new(Aws(aws)))
         .with_readiness(move || !ready.has_failed())
         .with_figures(move || https::v1::figures(&figures));
     if settings.dev.is_some() {
