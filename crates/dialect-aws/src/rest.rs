@@ -6,14 +6,22 @@
 
 mod arn;
 mod call;
+mod certificates;
 mod connections;
 mod data;
 mod dispatch;
 mod endpoint;
+mod event_configurations;
 mod failure;
+mod groups;
 mod operations;
 mod page;
+mod policies;
+mod shadows;
 mod sts;
+mod tags;
+mod things;
+mod types;
 
 use std::{
     net::SocketAddr,

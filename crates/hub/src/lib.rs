@@ -10,23 +10,32 @@ mod access;
 mod announce;
 mod authorize;
 mod caller;
+mod certificates;
 pub mod clock;
 mod connections;
 mod departures;
+mod devices;
+mod event_configurations;
 mod events;
 mod explain;
 mod facts;
+mod groups;
 mod handle;
 mod intents;
 mod language;
 mod live;
+mod pages;
+mod policies;
 mod publish;
+mod registry_events;
 mod retained;
 mod shadows;
 mod start;
 mod stored;
+mod tags;
 mod test_authorization;
 pub mod timeline;
+mod types;
 
 use std::sync::Arc;
 
@@ -36,15 +45,21 @@ use model::limits::Profile;
 pub use authorize::{Act, Permit, act};
 pub use broker::{CloseReason, SubscriptionOptions};
 pub use caller::{Access, Caller, Credentials, PeerFacts, Principal};
+pub use certificates::{Activation, IssuedCertificate};
 pub use connections::{
     ConnectRequest, Connection, Disconnect, DisconnectReason, Item, SubscribeRequest, Will,
 };
+pub use devices::NewDevice;
 pub use events::Event;
 pub use explain::{Explanation, Question};
+pub use groups::{GroupDetails, NewGroup};
 pub use intents::{Intent, PublishRequest, ShadowRequest, ShadowVerb};
 pub use language::{InvalidPolicy, PolicyLanguage};
 pub use live::{Changed, ConnectionInfo};
+pub use pages::{Page, PageRequest};
+pub use policies::{NameOrder, PolicyDetails};
 pub use publish::Ack;
+pub use registry_events::{DeviceIdentity, GroupIdentity, Operation, RegistryChange};
 pub use shadows::ShadowNames;
 pub use test_authorization::{
     AuthorizationCheck, AuthorizationResult, AuthorizationTest, EffectivePolicy,

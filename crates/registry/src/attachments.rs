@@ -64,7 +64,7 @@ impl Attachment {
             .iter()
             .find(|held| held.kind == AttachmentKind::Exclusive && held.device != self.device);
         if let Some(held) = exclusive_elsewhere {
-            return Err(Refusal::conflict(
+            return Err(Refusal::malformed(
                 "attachment.exclusive",
                 format!(
                     "the principal is exclusively attached to device {}; detach it there first",
@@ -73,7 +73,7 @@ impl Attachment {
             ));
         }
         if self.kind == AttachmentKind::Exclusive && elsewhere > 0 {
-            return Err(Refusal::conflict(
+            return Err(Refusal::malformed(
                 "attachment.exclusive",
                 format!(
                     "the principal is attached to {elsewhere} other device(s), so it cannot be \

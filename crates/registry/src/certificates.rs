@@ -138,7 +138,7 @@ impl CertificateRecord {
     ///
     /// # Errors
     ///
-    /// `certificate.active`, `certificate.has-devices`, `certificate.has-policies`.
+    /// `certificate.active`, `certificate.attached`.
     pub fn check_delete(
         &self,
         devices: usize,
@@ -157,7 +157,7 @@ impl CertificateRecord {
         }
         if devices > 0 {
             return Err(Refusal::conflict(
-                "certificate.has-devices",
+                "certificate.attached",
                 format!(
                     "devices must be detached before deletion: {devices} attached to certificate {}",
                     self.id
@@ -166,7 +166,7 @@ impl CertificateRecord {
         }
         if policies > 0 && !force {
             return Err(Refusal::conflict(
-                "certificate.has-policies",
+                "certificate.attached",
                 format!(
                     "policies must be detached before deletion, or force it: {policies} attached \
                      to certificate {}",
@@ -231,8 +231,8 @@ mod tests {
         use CertificateStatus as S;
         for (status, devices, policies, force, reason) in [
             (S::Active, 0, 0, true, Some("certificate.active")),
-            (S::Inactive, 1, 0, true, Some("certificate.has-devices")),
-            (S::Revoked, 0, 1, false, Some("certificate.has-policies")),
+            (S::Inactive, 1, 0, true, Some("certificate.attached")),
+            (S::Revoked, 0, 1, false, Some("certificate.attached")),
             (S::Revoked, 0, 1, true, None),
             (S::PendingActivation, 0, 0, false, None),
         ] {

@@ -65,7 +65,7 @@ impl PolicyRecord {
     ///
     /// # Errors
     ///
-    /// `policy.too-large`, `policy.versions-limit`.
+    /// `policy.too-large`, `policy.versions`.
     pub fn add_version(
         &mut self,
         document: String,
@@ -77,7 +77,7 @@ impl PolicyRecord {
         check_document(&document)?;
         if existing >= limits::POLICY_VERSIONS {
             return Err(Refusal::conflict(
-                "policy.versions-limit",
+                "policy.versions",
                 format!(
                     "the policy {} already has the maximum number of versions ({}); delete one first",
                     self.name,
@@ -128,7 +128,7 @@ impl PolicyRecord {
     ///
     /// # Errors
     ///
-    /// `policy.attached`, `policy.has-versions`.
+    /// `policy.attached`, `policy.not-empty`.
     pub fn check_delete(&self, targets: usize, versions: usize) -> Result<(), Refusal> {
         if targets > 0 {
             return Err(Refusal::conflict(
@@ -141,7 +141,7 @@ impl PolicyRecord {
         }
         if versions > 1 {
             return Err(Refusal::conflict(
-                "policy.has-versions",
+                "policy.not-empty",
                 format!(
                     "cannot delete: policy {} has {versions} versions; delete all but the default \
                      one first",
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(add(2, true).unwrap().version, 3);
         // Version 2 deleted in between.
         assert_eq!(add(2, false).unwrap().version, 4);
-        assert_eq!(add(5, true).unwrap_err().reason.0, "policy.versions-limit");
+        assert_eq!(add(5, true).unwrap_err().reason.0, "policy.versions");
         assert_eq!((policy.default_version, policy.next_version), (3, 5));
         assert!(policy.check_delete_version(3).is_err());
         assert!(policy.check_delete_version(4).is_ok());
@@ -224,7 +224,7 @@ mod tests {
         for (targets, versions, reason) in [
             (0, 1, None),
             (1, 1, Some("policy.attached")),
-            (0, 2, Some("policy.has-versions")),
+            (0, 2, Some("policy.not-empty")),
         ] {
             let refusal = policy().check_delete(targets, versions).err();
             assert_eq!(refusal.map(|refusal| refusal.reason.0), reason);

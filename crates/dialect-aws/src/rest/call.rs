@@ -151,6 +151,14 @@ impl Reply {
         }
     }
 
+    /// An empty JSON object: done, and there is nothing to tell.
+    pub(crate) const fn done() -> Self {
+        Self {
+            content_type: Some("application/json"),
+            body: Bytes::from_static(b"{}"),
+        }
+    }
+
     /// An XML body.
     pub(crate) fn xml(text: String) -> Self {
         Self {
