@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use dialect_aws::rest::Admitted;
+use http::{Response, request::Parts};
 use hub::{
     Hub,
     timeline::{Kind, Subject},
 };
-use bytes::Bytes;
-use http::{Response, request::Parts};
 use listen::{HandshakeFailure, HandshakeObserver, Io, Peer, Service, ServiceFuture, Shutdown};
 
 /// HTTP on one connection.
@@ -92,7 +92,10 @@ impl HandshakeObserver for Recorder {
         };
         add("server name", failure.sni.as_deref().unwrap_or_default());
         add("protocols", &failure.alpn.join(" "));
-        add("certificate of", failure.subject.as_deref().unwrap_or_default());
+        add(
+            "certificate of",
+            failure.subject.as_deref().unwrap_or_default(),
+        );
         if failure.suppressed > 0 {
             add("before it, not recorded:", &failure.suppressed.to_string());
         }
@@ -101,7 +104,12 @@ impl HandshakeObserver for Recorder {
             principal: failure.subject,
             address: Some(failure.address),
         };
-        self.0
-            .record(Kind::HandshakeFailed, subject, failure.reason, message, None);
+        self.0.record(
+            Kind::HandshakeFailed,
+            subject,
+            failure.reason,
+            message,
+            None,
+        );
     }
 }
