@@ -129,8 +129,11 @@ pub struct Session {
     client_id: ClientId,
     owner: Arc<str>,
     state: Mutex<State>,
-    subscriptions: Mutex<BTreeMap<TopicFilter, SubscriptionOptions>>,
+    /// `None` once the session is over. Locked before the tree of subscriptions.
+    subscriptions: Mutex<Option<Subscriptions>>,
 }
+
+pub(crate) type Subscriptions = BTreeMap<TopicFilter, SubscriptionOptions>;
 
 #[derive(Debug)]
 struct State {
@@ -150,8 +153,13 @@ struct State {
     unacknowledged: HashMap<u64, usize>,
     journal_messages: usize,
     journal_bytes: usize,
+    /// Whether `journal_messages` may be too low: what expired in the journal may have been
+    /// counted as settled, too.
+    miscounted: bool,
     inbound: BTreeSet<u16>,
     dropped: u64,
+    /// Whether the session is over, so that it takes nothing more.
+    ended: bool,
 }
 
 /// A session as the store kept it.
@@ -214,10 +222,12 @@ impl Session {
                 unacknowledged: HashMap::new(),
                 journal_messages: from.journal_messages,
                 journal_bytes: from.journal_bytes,
+                miscounted: false,
+                ended: false,
                 inbound: from.inbound.iter().copied().collect(),
                 dropped: 0,
             }),
-            subscriptions: Mutex::new(BTreeMap::new()),
+            subscriptions: Mutex::new(Some(BTreeMap::new())),
         }
     }
 
@@ -256,6 +266,7 @@ impl Session {
     pub fn subscriptions(&self) -> Vec<(TopicFilter, SubscriptionOptions)> {
         self.subscription_map()
             .iter()
+            .flatten()
             .map(|(filter, options)| (filter.clone(), *options))
             .collect()
     }
@@ -311,7 +322,7 @@ impl Session {
         state.empty_mailbox();
         // Everything unacknowledged is sent again, in order, from the journal. MQTT 5.0 §4.4.
         state.loaded_through = match state.kind {
-            SessionKind::Persistent if state.journal_messages > 0 => 0,
+            SessionKind::Persistent if state.journal_messages > 0 || state.miscounted => 0,
             SessionKind::Persistent | SessionKind::Transient => state.next_seq - 1,
         };
         state.wake();
@@ -328,6 +339,16 @@ impl Session {
         state.empty_mailbox();
         state.mailbox.shrink_to_fit();
         true
+    }
+
+    /// Ends the session. Its connection is told [`CloseReason::TakenOver`]; nothing is put into
+    /// its journal from here on.
+    pub(crate) fn end(&self) {
+        let mut state = self.state();
+        state.ended = true;
+        state.connection = None;
+        state.empty_mailbox();
+        state.wake();
     }
 
     /// Asks the live connection to end. Returns whether there was one.
@@ -362,6 +383,9 @@ impl Session {
         };
         let weight = message.weight_bytes();
         let online = state.connection.is_some();
+        if state.ended {
+            return Offer::Offline;
+        }
         match (qos, state.kind) {
             (QoS::AtMostOnce, _) | (_, SessionKind::Transient) if !online => Offer::Offline,
             (QoS::AtMostOnce, _) | (_, SessionKind::Transient) => {
@@ -485,14 +509,27 @@ impl Session {
         let mut state = self.state();
         state.journal_messages = state.journal_messages.saturating_sub(messages);
         state.journal_bytes = state.journal_bytes.saturating_sub(bytes);
+        state.miscounted = true;
     }
 
-    /// Whether the mailbox is at most half full: whoever has more to send may go on.
+    /// Whether the mailbox is at most half full and nothing older waits in the journal: whoever
+    /// has more to send may go on.
     #[must_use]
     pub fn has_room(&self) -> bool {
         let state = self.state();
-        state.mailbox.len() < limits::MAILBOX_MESSAGES / 2
+        state.loaded_through + 1 >= state.next_seq
+            && state.mailbox.len() < limits::MAILBOX_MESSAGES / 2
             && state.mailbox_bytes < limits::MAILBOX_BYTES / 2
+    }
+
+    /// The client's PUBREC has come for this delivery: its message is not kept any longer, only
+    /// its place in the queue.
+    pub fn released(&self, seq: u64) {
+        let mut state = self.state();
+        let weight = state.unacknowledged.get_mut(&seq).map(std::mem::take);
+        if let (Some(weight), SessionKind::Persistent) = (weight, state.kind) {
+            state.journal_bytes = state.journal_bytes.saturating_sub(weight);
+        }
     }
 
     /// Forgets a delivery the client has acknowledged for good, or that will not be sent.
@@ -513,23 +550,7 @@ impl Session {
         }
     }
 
-    pub(crate) fn remember(&self, filter: TopicFilter, options: SubscriptionOptions) {
-        self.subscription_map().insert(filter, options);
-    }
-
-    pub(crate) fn forget(&self, filter: &TopicFilter) {
-        self.subscription_map().remove(filter);
-    }
-
-    pub(crate) fn subscription_count(&self) -> usize {
-        self.subscription_map().len()
-    }
-
-    pub(crate) fn has_subscription(&self, filter: &TopicFilter) -> bool {
-        self.subscription_map().contains_key(filter)
-    }
-
-    fn subscription_map(&self) -> MutexGuard<'_, BTreeMap<TopicFilter, SubscriptionOptions>> {
+    pub(crate) fn subscription_map(&self) -> MutexGuard<'_, Option<Subscriptions>> {
         self.subscriptions
             .lock()
             .expect("no panic happens while it is held")

@@ -511,6 +511,7 @@ impl Connection {
 
     /// The client has sent PUBREC for this delivery: PUBREL follows once this resolves.
     pub fn received(&mut self, seq: u64) -> Ack {
+        self.session.released(seq);
         if !self.is_persistent() {
             return Ack::default();
         }
@@ -625,6 +626,13 @@ impl Connection {
             .0
             .broker
             .subscribe(&self.session, request.filter, options);
+        if outcome == Subscribed::SessionEnded {
+            return Err(Refusal::new(
+                RefusalKind::Conflict,
+                "session.ended",
+                "another connection with the same client id has ended this session",
+            ));
+        }
         if outcome == Subscribed::TooMany {
             return Err(Refusal::new(
                 RefusalKind::TooMany,
