@@ -23,7 +23,7 @@ use crate::{
 
 mod reference;
 
-use reference::{Expected, Reference};
+use reference::Reference;
 
 const CLIENTS: usize = 4;
 const FILTERS: [&str; 14] = [

@@ -142,6 +142,8 @@ struct State {
     connection: Option<u64>,
     close: Option<CloseReason>,
     waker: Option<Waker>,
+    /// Whom to wake when the connection is to end; apart, so that messages do not wake it.
+    close_waker: Option<Waker>,
     mailbox: VecDeque<StoredDelivery>,
     mailbox_bytes: usize,
     next_seq: u64,
@@ -214,6 +216,7 @@ impl Session {
                 connection: None,
                 close: None,
                 waker: None,
+                close_waker: None,
                 mailbox: VecDeque::new(),
                 mailbox_bytes: 0,
                 next_seq: from.next_seq.max(1),
@@ -325,7 +328,7 @@ impl Session {
             SessionKind::Persistent if state.journal_messages > 0 || state.miscounted => 0,
             SessionKind::Persistent | SessionKind::Transient => state.next_seq - 1,
         };
-        state.wake();
+        state.wake_to_close();
     }
 
     /// Ends connection `number`. Does nothing when another one has taken over, and says so.
@@ -336,6 +339,7 @@ impl Session {
         }
         state.connection = None;
         state.waker = None;
+        state.close_waker = None;
         state.empty_mailbox();
         state.mailbox.shrink_to_fit();
         true
@@ -348,19 +352,34 @@ impl Session {
         state.ended = true;
         state.connection = None;
         state.empty_mailbox();
-        state.wake();
+        state.wake_to_close();
     }
 
     /// Asks the live connection to end. Returns whether there was one.
     pub fn close(&self, reason: CloseReason) -> bool {
+        self.state().close(reason)
+    }
+
+    /// Asks connection `number` to end, and no other. Returns whether it was live.
+    pub fn close_connection(&self, number: u64, reason: CloseReason) -> bool {
         let mut state = self.state();
-        if state.connection.is_none() {
-            return false;
+        state.connection == Some(number) && state.close(reason)
+    }
+
+    /// Why connection `number` is to end. `None` when it is not; then the waker is called when
+    /// that changes, and not for messages: for a connection that can take none.
+    pub fn close_reason(&self, number: u64, waker: &Waker) -> Option<CloseReason> {
+        let mut state = self.state();
+        if state.connection != Some(number) {
+            return Some(CloseReason::TakenOver);
         }
-        // The first reason is the true one.
-        state.close.get_or_insert(reason);
-        state.wake();
-        true
+        if state.close.is_none() {
+            match &mut state.close_waker {
+                Some(known) => known.clone_from(waker),
+                slot @ None => *slot = Some(waker.clone()),
+            }
+        }
+        state.close.clone()
     }
 
     /// Offers a message to the session, at the quality of service it will be delivered at.
@@ -587,6 +606,23 @@ impl State {
         }
     }
 
+    fn wake_to_close(&mut self) {
+        self.wake();
+        if let Some(waker) = self.close_waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn close(&mut self, reason: CloseReason) -> bool {
+        if self.connection.is_none() {
+            return false;
+        }
+        // The first reason is the true one.
+        self.close.get_or_insert(reason);
+        self.wake_to_close();
+        true
+    }
+
     fn drop_newest(&mut self, overflow: Overflow) -> Offer {
         self.dropped += 1;
         Offer::Overflow(overflow)
@@ -751,6 +787,48 @@ mod tests {
         );
         assert!(session.is_online());
         assert!(session.detach(2));
+    }
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Alarm(std::sync::atomic::AtomicUsize);
+
+    impl std::task::Wake for Alarm {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_connection_that_takes_nothing_is_woken_by_its_end_and_by_no_message() {
+        for ends in [
+            |session: &Session| drop(session.close(CloseReason::ShuttingDown)),
+            |session: &Session| session.attach(2),
+            |session: &Session| session.end(),
+        ] {
+            let (session, mut disk) = (session(SessionKind::Persistent), Disk::default());
+            session.attach(1);
+            let alarm = Arc::new(Alarm::default());
+            let waker = Waker::from(Arc::clone(&alarm));
+            assert!(session.close_reason(1, &waker).is_none());
+            offer(&session, &mut disk, QoS::AtMostOnce);
+            offer(&session, &mut disk, QoS::AtLeastOnce);
+            assert_eq!(alarm.0.load(std::sync::atomic::Ordering::Relaxed), 0);
+            ends(&session);
+            assert_eq!(alarm.0.load(std::sync::atomic::Ordering::Relaxed), 1);
+            assert!(session.close_reason(1, &waker).is_some());
+        }
+    }
+
+    #[test]
+    fn ending_one_connection_leaves_the_one_that_took_over() {
+        let session = session(SessionKind::Persistent);
+        session.attach(1);
+        session.attach(2);
+        assert!(!session.close_connection(1, CloseReason::ShuttingDown));
+        assert!(session.close_reason(2, Waker::noop()).is_none());
+        assert!(session.close_connection(2, CloseReason::ShuttingDown));
+        assert!(session.close_reason(2, Waker::noop()).is_some());
     }
 
     #[test]

@@ -496,6 +496,15 @@ impl Connection {
         }
     }
 
+    /// Ready when the connection is to end. For a connection that takes nothing off its mailbox:
+    /// unlike [`Self::poll_next`], it is not woken by messages.
+    pub fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<CloseReason> {
+        match self.session.close_reason(self.number, context.waker()) {
+            Some(reason) => Poll::Ready(reason),
+            None => Poll::Pending,
+        }
+    }
+
     /// The client has this delivery for good (PUBACK, PUBCOMP, or an error that ends it), or it
     /// will not be sent.
     pub fn acknowledged(&mut self, seq: u64) {
