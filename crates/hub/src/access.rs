@@ -59,6 +59,7 @@ impl Hub {
 
     /// Asks the registry about a live caller again.
     pub(crate) fn refresh_access(&self, caller: &Caller, id: CertificateId) -> Result<(), Refusal> {
+        let _alone = self.0.live.refreshing();
         self.0.store.read(|txn| standing(txn, id))?;
         let facts = caller.access().facts.clone();
         let access = self.fill_access(id, caller.client_id(), facts)?;

@@ -70,6 +70,8 @@ pub struct Caller {
     peer: Option<PeerFacts>,
     /// What it may do; replaced when the registry changes under a live connection.
     access: ArcSwap<Access>,
+    /// How often the registry had changed before it was asked about this caller.
+    as_of: u64,
 }
 
 /// What the registry says about a caller at one moment.
@@ -135,6 +137,7 @@ impl Caller {
             principal,
             client_id: None,
             peer,
+            as_of: 0,
             access: ArcSwap::from_pointee(Access {
                 facts: Facts::new(None, address),
                 unrestricted: true,
@@ -186,6 +189,10 @@ impl Caller {
         }
     }
 
+    pub(crate) const fn as_of(&self) -> u64 {
+        self.as_of
+    }
+
     pub(crate) fn replace_access(&self, access: Access) {
         self.access.store(Arc::new(access));
     }
@@ -204,6 +211,7 @@ impl Hub {
         client_id: Option<ClientId>,
         peer: PeerFacts,
     ) -> Result<Caller, Refusal> {
+        let as_of = self.0.live.changes();
         let (id, result) = match credentials {
             Credentials::None => (None, Err(no_certificate())),
             Credentials::Certificate(der) => self.identify_certificate(der),
@@ -216,6 +224,7 @@ impl Hub {
                 client_id: client_id.clone(),
                 peer: Some(peer.clone()),
                 access: ArcSwap::from_pointee(access),
+                as_of,
             })
         });
         result.inspect_err(|refusal| {

@@ -10,8 +10,8 @@ use std::{
 };
 
 use broker::{
-    CloseReason, Delivery, MatchCache, Message, Next, OpenSession, Origin, Session, SessionKind,
-    Subscribed, SubscriptionOptions,
+    CloseReason, Delivery, MatchCache, Message, Next, Offer, OpenSession, Origin, Session,
+    SessionKind, Subscribed, SubscriptionOptions,
 };
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -24,10 +24,7 @@ use policy::{Action, Resource};
 use store::{QueueOp, SessionRecord, StoredWill, SubscriptionRecord};
 
 use crate::{
-    Access, Ack, Caller, Event, Hub, PublishRequest,
-    live::Live,
-    publish::{key, not_stored},
-    stored,
+    Access, Ack, Caller, Event, Hub, PublishRequest, live::Live, publish::key, stored,
     timeline::Kind,
 };
 
@@ -151,9 +148,12 @@ pub struct Connection {
     opened: Opened,
     matches: MatchCache,
     decisions: Decisions,
+    records: Records,
     /// Retained messages that wait for room in the mailbox.
     retained: VecDeque<Waiting>,
     loading: Option<Loading>,
+    /// Whether anybody was told that it was opened.
+    announced: bool,
     ended: bool,
 }
 
@@ -165,6 +165,15 @@ struct Opened {
     session_expiry: Duration,
     keep_alive_seconds: u16,
     protocol_level: u8,
+}
+
+/// Refusals recorded for one connection, so that one that goes on for ever fills no timeline.
+#[derive(Debug, Default)]
+struct Records {
+    /// The second being counted, since 1970.
+    second: u64,
+    made: u32,
+    suppressed: u64,
 }
 
 #[derive(Debug)]
@@ -247,6 +256,20 @@ impl Hub {
         client_id: ClientId,
         request: ConnectRequest,
     ) -> Result<Connection, Refusal> {
+        let (mut connection, stored) = self.take_place(caller, client_id, request)?;
+        stored.await?;
+        connection.announce_opened();
+        Ok(connection)
+    }
+
+    /// Everything of [`Self::open_connection`] that nothing may come between.
+    fn take_place(
+        &self,
+        caller: Arc<Caller>,
+        client_id: ClientId,
+        request: ConnectRequest,
+    ) -> Result<(Connection, Ack), Refusal> {
+        let _turn = self.0.departures.turn(&client_id);
         let session_expiry = request.session_expiry.min(limits::SESSION_EXPIRY);
         let owner = caller.owner();
         let queues = self.0.store.queues();
@@ -266,7 +289,7 @@ impl Hub {
             })
             .ok_or_else(too_many_sessions)?;
         let now = self.now();
-        let connection = Connection {
+        let mut connection = Connection {
             hub: self.clone(),
             session: opened.session,
             number: opened.connection,
@@ -275,6 +298,8 @@ impl Hub {
             decisions: Decisions::new(&caller, now),
             retained: VecDeque::new(),
             loading: None,
+            records: Records::default(),
+            announced: false,
             ended: false,
             opened: Opened {
                 at: now,
@@ -289,6 +314,7 @@ impl Hub {
         self.0
             .live
             .insert(connection.number, connection.live(request.clean_start));
+        self.catch_up(connection.number);
         self.0.departures.returned(self, &connection.session);
         let mut ops = Vec::new();
         if let Some(old) = opened.discarded {
@@ -301,13 +327,18 @@ impl Hub {
         }
         if connection.session.kind() == SessionKind::Persistent {
             ops.push(connection.record(None));
-            ops.extend(connection.will_op());
+            match connection.will_op() {
+                Some(op) => ops.push(op),
+                // The one of a connection that this one takes over from.
+                None if connection.present => ops.push(connection.forget_will()),
+                None => {}
+            }
         }
-        if !ops.is_empty() {
-            queues.append(ops).await.map_err(|_| not_stored())?;
+        if connection.present {
+            connection.give_up_forbidden(&mut ops);
         }
-        connection.announce_opened();
-        Ok(connection)
+        let stored = connection.append_all(ops);
+        Ok((connection, stored))
     }
 }
 
@@ -374,20 +405,25 @@ impl Connection {
     /// [`RefusalKind::Denied`] with the decision; also in the timeline.
     pub fn publish(&mut self, request: PublishRequest) -> Result<Ack, Refusal> {
         if let Err(refusal) = self.may_publish(&request) {
-            let subject = self.caller.subject();
-            self.hub
-                .record_refusal(Kind::PublishRefused, subject, &refusal);
+            self.record_refusal(Kind::PublishRefused, &refusal);
             return Err(refusal);
         }
         let origin = Origin {
             session: Some(self.session.key()),
             client_id: Some(self.session.client_id().clone()),
         };
-        let also = match (request.qos, request.packet_id) {
-            (QoS::ExactlyOnce, Some(packet_id)) => self.received_inbound(packet_id.get()),
-            (QoS::AtMostOnce | QoS::AtLeastOnce, _) | (QoS::ExactlyOnce, None) => None,
-        };
-        self.hub.deliver(request, origin, &mut self.matches, also)
+        let inbound = request
+            .packet_id
+            .filter(|_| request.qos == QoS::ExactlyOnce);
+        let also = inbound.and_then(|packet_id| self.received_inbound(packet_id.get()));
+        self.hub
+            .deliver(request, origin, &mut self.matches, also)
+            .inspect_err(|_| {
+                // MQTT 5.0 §4.3.3: a refused packet id is free at once.
+                if let Some(packet_id) = inbound {
+                    self.session.inbound_released(packet_id.get());
+                }
+            })
     }
 
     /// The client has sent PUBREL: its packet id is free once this resolves.
@@ -413,15 +449,12 @@ impl Connection {
             .into_iter()
             .map(|request| {
                 let name = request.spelled.to_string();
-                let granted = self
-                    .subscribe_one(request, &mut ops)
-                    .inspect_err(|refusal| {
-                        let subject = self.caller.subject();
-                        self.hub
-                            .record_refusal(Kind::SubscribeRefused, subject, refusal);
-                    })?;
-                spelled.push(name);
-                Ok(granted)
+                let granted = self.subscribe_one(request, &mut ops);
+                match &granted {
+                    Ok(_) => spelled.push(name),
+                    Err(refusal) => self.record_refusal(Kind::SubscribeRefused, refusal),
+                }
+                granted
             })
             .collect();
         if !spelled.is_empty() {
@@ -540,6 +573,7 @@ impl Connection {
         self.ended = true;
         let hub = self.hub.clone();
         hub.0.live.remove(self.number);
+        let turn = hub.0.departures.turn(self.session.client_id());
         let current = self.session.detach(self.number);
         let session_expiry = match disconnect.session_expiry {
             // MQTT 5.0 §3.14.2.2.2: a session that was to end with its connection still does.
@@ -548,13 +582,21 @@ impl Connection {
             }
             Some(_) | None => self.opened.session_expiry,
         };
-        let will = self.opened.will.take().filter(|_| disconnect.send_will);
+        // The hub has a will from when it says that the client is connected.
+        let will = self.opened.will.take();
+        let will = will.filter(|_| disconnect.send_will && self.announced);
         if current {
             self.leave(will, session_expiry);
-        } else if let Some(will) = will.filter(|will| will.delay.is_zero()) {
-            // Taken over: a delayed will is not published, for the client is back.
+        } else if let Some(will) = will.filter(|will| will.delay.is_zero() || self.is_replaced()) {
+            // Taken over: a delayed will is not published, for the client is back. Unless its
+            // session has ended thereby. MQTT 5.0 §3.1.3.2.2.
             hub.publish_will(&self.caller, &will);
         }
+        drop(turn);
+        if !self.announced {
+            return;
+        }
+        self.record_suppressed();
         let now = hub.now();
         hub.announce(&Event::Disconnected {
             client_id: self.session.client_id().clone(),
@@ -573,6 +615,72 @@ impl Connection {
             message,
             None,
         );
+    }
+
+    /// Whether the client has another session now.
+    fn is_replaced(&self) -> bool {
+        let session = self.hub.0.broker.session(self.session.client_id());
+        session.is_some_and(|other| other.key() != self.session.key())
+    }
+
+    /// Ends the subscriptions of a resumed session that its client may not make any more: they
+    /// may be from before a policy changed, or from another certificate of the same device.
+    fn give_up_forbidden(&mut self, ops: &mut Vec<QueueOp>) {
+        for (filter, _) in self.session.subscriptions() {
+            let spelled = self.hub.0.language.filter(filter.as_str());
+            let checked = self.hub.check(
+                &self.caller,
+                Action::Subscribe,
+                Resource::filter(&spelled),
+                &policy::Context::default(),
+            );
+            let Err(refusal) = checked else {
+                continue;
+            };
+            self.hub.0.broker.unsubscribe(&self.session, &filter);
+            if self.is_persistent() {
+                ops.push(QueueOp::Unsubscribe {
+                    session: key(self.session.key()),
+                    filter: filter.clone(),
+                });
+            }
+            self.record_refusal(Kind::SubscribeRefused, &refusal);
+        }
+    }
+
+    /// Records a refusal, or only counts it when there are too many.
+    fn record_refusal(&mut self, kind: Kind, refusal: &Refusal) {
+        let second = self.hub.now().seconds();
+        if self.records.second != second {
+            self.record_suppressed();
+            self.records.second = second;
+            self.records.made = 0;
+        }
+        if self.records.made < limits::RECORDS_PER_SECOND {
+            self.records.made += 1;
+            let subject = self.caller.subject();
+            self.hub.record_refusal(kind, subject, refusal);
+        } else {
+            self.records.suppressed += 1;
+            self.hub.0.counts.happened(kind);
+        }
+    }
+
+    fn record_suppressed(&mut self) {
+        let count = std::mem::take(&mut self.records.suppressed);
+        if count > 0 {
+            self.hub.record(
+                Kind::RefusalsOmitted,
+                self.caller.subject(),
+                ReasonId("timeline.omitted"),
+                format!(
+                    "{count} more refusals of this connection were counted and not recorded: at \
+                     most {} per second are",
+                    limits::RECORDS_PER_SECOND
+                ),
+                None,
+            );
+        }
     }
 
     /// Nobody has taken over: the session waits for its client, or ends.
@@ -629,6 +737,16 @@ impl Connection {
         let mut options = request.options;
         if hub.0.config.profile == Profile::AwsStrict {
             options.qos = options.qos.min(QoS::AtLeastOnce);
+        }
+        if self.retained.len() >= limits::RETAINED_BACKLOG {
+            return Err(Refusal::new(
+                RefusalKind::TooMany,
+                "subscription.retained-backlog",
+                format!(
+                    "{} retained messages wait to be sent; take them before subscribing to more",
+                    self.retained.len()
+                ),
+            ));
         }
         let filter = request.filter.clone();
         let outcome = hub
@@ -705,14 +823,17 @@ impl Connection {
             let message = &waiting.message;
             let queues = self.hub.0.store.queues();
             let mut journal = crate::publish::MessageJournal::new(queues, message);
-            // The mailbox had room and this task is the only one that waits for it to have.
-            self.session.offer(
+            let offer = self.session.offer(
                 message,
                 waiting.qos,
                 true,
                 waiting.identifier.as_slice(),
                 &mut journal,
             );
+            // The mailbox has room; the queue of one that acknowledges nothing may have none.
+            if let Offer::Overflow(overflow) = offer {
+                self.hub.dropped(&self.session, overflow);
+            }
         }
     }
 
@@ -791,8 +912,7 @@ impl Connection {
             Ok(()) => true,
             Err(refusal) => {
                 // Once per topic and while remembered, not once per message.
-                self.hub
-                    .record_refusal(Kind::ReceiveRefused, self.caller.subject(), &refusal);
+                self.record_refusal(Kind::ReceiveRefused, &refusal);
                 false
             }
         }
@@ -890,7 +1010,8 @@ impl Connection {
         }
     }
 
-    fn announce_opened(&self) {
+    fn announce_opened(&mut self) {
+        self.announced = true;
         let hub = &self.hub;
         if let Some(peer) = self.caller.peer() {
             hub.announce(&Event::Connected {

@@ -2,22 +2,29 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use broker::{MatchCache, Origin, Session, SessionKey, SessionKind};
-use model::Timestamp;
+use model::{ClientId, Timestamp};
 use store::QueueOp;
 
 use crate::{
-    Caller, Hub, Will,
+    Caller, Hub, Principal, Will,
     publish::key,
     timeline::{Kind, Subject},
 };
 
 /// Clients that have left and may come back.
 #[derive(Debug, Default)]
-pub(crate) struct Departures(Mutex<State>);
+pub(crate) struct Departures {
+    state: Mutex<State>,
+    turns: [Mutex<()>; TURNS],
+}
+
+/// Clients whose coming and going is decided at the same time, at most.
+const TURNS: usize = 16;
 
 #[derive(Debug, Default)]
 struct State {
@@ -34,13 +41,33 @@ struct DueWill {
 }
 
 impl Departures {
+    /// While it is held, this client neither connects nor leaves, and its session does not end:
+    /// each of these is several steps, and a client that is quickly back must find all of them
+    /// done or none. Not to be held over an `await`.
+    pub(crate) fn turn(&self, client_id: &ClientId) -> MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        client_id.hash(&mut hasher);
+        let at = usize::try_from(hasher.finish() % TURNS as u64).unwrap_or(0);
+        self.turns[at]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the end of this session is still to come.
+    fn awaits(&self, session: SessionKey) -> bool {
+        self.lock().ends_at.contains_key(&session)
+    }
+
     /// The client has left; its session ends at `ends_at` unless it comes back.
     pub(crate) fn left(&self, session: &Arc<Session>, ends_at: Timestamp) {
         let mut state = self.lock();
         state
             .ends
             .insert((ends_at, session.key()), Arc::clone(session));
-        state.ends_at.insert(session.key(), ends_at);
+        let before = state.ends_at.insert(session.key(), ends_at);
+        if let Some(before) = before.filter(|before| *before != ends_at) {
+            state.ends.remove(&(before, session.key()));
+        }
     }
 
     /// Its will is to be published at `due` unless it comes back.
@@ -116,7 +143,7 @@ impl Departures {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -133,14 +160,18 @@ impl Hub {
             });
         }
         for session in self.0.departures.take_ended(now) {
-            if session.is_online() {
+            let _turn = self.0.departures.turn(session.client_id());
+            // It may have been back since the list was made, and gone again.
+            if session.is_online() || self.0.departures.awaits(session.key()) {
                 continue;
             }
             self.0.broker.discard(&session);
             if session.kind() == SessionKind::Persistent {
-                ops.push(QueueOp::DeleteSession {
+                // At once, before the client is back.
+                let op = QueueOp::DeleteSession {
                     session: key(session.key()),
-                });
+                };
+                drop(self.0.store.queues().append_lazily(vec![op]));
             }
         }
         drop(self.0.store.queues().append_lazily(ops));
@@ -164,7 +195,12 @@ impl Hub {
     /// Publishes a will, if its author may still publish there.
     pub(crate) fn publish_will(&self, caller: &Caller, will: &Will) {
         let request = will.to_publish();
-        if let Err(refusal) = self.check_publish(caller, &request) {
+        // As of now: who is not connected is not told about changes of the registry.
+        let current = match caller.principal() {
+            Principal::Certificate(id) => self.refresh_access(caller, *id),
+            Principal::Operator(_) | Principal::Hub => Ok(()),
+        };
+        if let Err(refusal) = current.and_then(|()| self.check_publish(caller, &request)) {
             let subject = Subject {
                 client_id: caller.client_id().cloned(),
                 ..caller.subject()

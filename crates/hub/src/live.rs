@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -29,11 +32,29 @@ pub(crate) struct Live {
 
 /// All live connections, by their number.
 #[derive(Debug, Default)]
-pub(crate) struct LiveConnections(Mutex<BTreeMap<u64, Arc<Live>>>);
+pub(crate) struct LiveConnections {
+    by_number: Mutex<BTreeMap<u64, Arc<Live>>>,
+    /// Counts the changes of the registry.
+    changes: AtomicU64,
+    /// Held while a caller's access is read and replaced, so that the newest one stays.
+    refreshing: Mutex<()>,
+}
 
 impl LiveConnections {
     pub(crate) fn insert(&self, number: u64, live: Live) {
         self.lock().insert(number, Arc::new(live));
+    }
+
+    /// How often the registry has changed. Whoever is judged by what it says at one count and
+    /// listed here at another must be judged again.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn refreshing(&self) -> MutexGuard<'_, ()> {
+        self.refreshing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn remove(&self, number: u64) {
@@ -56,7 +77,9 @@ impl LiveConnections {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Live>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_number
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -99,7 +122,9 @@ impl Hub {
     /// Called after the change is on disk and before the operator is answered, so that nobody is
     /// told "revoked" while the connection still works.
     pub fn registry_changed(&self, changed: &Changed) {
-        for (_, live) in self.0.live.all() {
+        // Before the list is read: who is not in it yet looks at the count afterwards.
+        self.0.live.changes.fetch_add(1, Ordering::SeqCst);
+        for (number, live) in self.0.live.all() {
             let Principal::Certificate(id) = live.caller.principal() else {
                 continue;
             };
@@ -111,13 +136,33 @@ impl Hub {
                 continue;
             }
             if let Err(refusal) = self.ask_again(&live, *id) {
+                // Not whoever has taken over from it, perhaps with another certificate.
                 live.session
-                    .close(CloseReason::NoLongerAllowed(Arc::new(refusal)));
+                    .close_connection(number, CloseReason::NoLongerAllowed(Arc::new(refusal)));
             }
         }
     }
 
-    fn ask_again(&self, live: &Live, id: CertificateId) -> Result<(), Refusal> {
+    /// For a connection that was just listed: asks again if the registry has changed since its
+    /// caller was authenticated, for that change did not find it.
+    pub(crate) fn catch_up(&self, number: u64) {
+        let Some(live) = self.0.live.get(number) else {
+            return;
+        };
+        let Principal::Certificate(id) = live.caller.principal() else {
+            return;
+        };
+        if live.caller.as_of() == self.0.live.changes() {
+            return;
+        }
+        if let Err(refusal) = self.may_stay(&live, *id) {
+            live.session
+                .close_connection(number, CloseReason::NoLongerAllowed(Arc::new(refusal)));
+        }
+    }
+
+    /// Whether it may still be connected.
+    fn may_stay(&self, live: &Live, id: CertificateId) -> Result<(), Refusal> {
         let caller = &live.caller;
         self.refresh_access(caller, id)?;
         let client_id = live.session.client_id();
@@ -126,7 +171,13 @@ impl Hub {
             last_will_topic: live.will_topic.as_deref(),
             ..Context::default()
         };
-        self.check_connect(caller, client_id, &context)?;
+        self.check_connect(caller, client_id, &context)
+    }
+
+    /// Whether it may still be connected and subscribe to what it subscribes to.
+    fn ask_again(&self, live: &Live, id: CertificateId) -> Result<(), Refusal> {
+        self.may_stay(live, id)?;
+        let caller = &live.caller;
         for (filter, _) in live.session.subscriptions() {
             let spelled = self.0.language.filter(filter.as_str());
             self.check(

@@ -217,7 +217,7 @@ impl Hub {
     }
 
     /// Tells the operator about dropped messages, once per connection and burst.
-    fn dropped(&self, session: &Arc<Session>, overflow: Overflow) {
+    pub(crate) fn dropped(&self, session: &Arc<Session>, overflow: Overflow) {
         let count = session.dropped();
         // Powers of two: the first one, and then ever more rarely.
         if !count.is_power_of_two() {

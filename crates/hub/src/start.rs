@@ -105,7 +105,7 @@ impl Hub {
                 client_id: record.client_id.clone(),
                 owner: record.principal.as_str().into(),
                 kind: SessionKind::Persistent,
-                next_seq: record.next_seq.max(last_seq + 1),
+                next_seq: record.next_seq.max(last_seq.max(record.sent_through) + 1),
                 // Whoever was connected when the process ended may have been sent anything.
                 sent_through: if record.online {
                     last_seq.max(record.sent_through)
@@ -123,17 +123,24 @@ impl Hub {
             let expiry = std::time::Duration::from_secs(record.expiry_seconds.into());
             let ends_at = record.expires_at.unwrap_or_else(|| now.after(expiry));
             if let Some(will) = wills.remove(&record.key) {
-                self.restore_will(&session, &will, now);
+                self.restore_will(&session, &will, now, ends_at);
             }
             self.0.departures.left(&session, ends_at);
         }
         Ok(())
     }
 
-    /// The connection broke with the process, so the will is due after its delay.
-    fn restore_will(&self, session: &Arc<Session>, will: &store::StoredWill, now: Timestamp) {
+    /// The connection broke with the process, so the will is due after its delay, and when the
+    /// session ends at the latest.
+    fn restore_will(
+        &self,
+        session: &Arc<Session>,
+        will: &store::StoredWill,
+        now: Timestamp,
+        ends_at: Timestamp,
+    ) {
         let delay = std::time::Duration::from_secs(will.delay_seconds.into());
-        let due = will.due_at.unwrap_or_else(|| now.after(delay));
+        let due = will.due_at.unwrap_or_else(|| now.after(delay)).min(ends_at);
         let qos = mqtt_proto::QoS::try_from(will.qos).unwrap_or_default();
         let message = stored::from_store(&will.message, qos, will.retain);
         let author = Arc::new(crate::Caller::remembered(session.client_id().clone()));

@@ -35,11 +35,13 @@ pub enum Kind {
     MessagesDropped,
     /// An HTTPS request was refused.
     RequestRefused,
+    /// A connection was refused so much that not all of it was recorded.
+    RefusalsOmitted,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::HandshakeFailed,
         Self::ConnectRefused,
         Self::Connected,
@@ -49,6 +51,7 @@ impl Kind {
         Self::ReceiveRefused,
         Self::MessagesDropped,
         Self::RequestRefused,
+        Self::RefusalsOmitted,
     ];
 
     /// The name in listings and files; stable.
@@ -64,13 +67,18 @@ impl Kind {
             Self::ReceiveRefused => "receive-refused",
             Self::MessagesDropped => "messages-dropped",
             Self::RequestRefused => "request-refused",
+            Self::RefusalsOmitted => "refusals-omitted",
         }
     }
 
     /// Whether something did not go as the device wished.
     #[must_use]
     pub const fn is_failure(self) -> bool {
-        !matches!(self, Self::Connected | Self::Disconnected)
+        // What was omitted is counted under its own kind.
+        !matches!(
+            self,
+            Self::Connected | Self::Disconnected | Self::RefusalsOmitted
+        )
     }
 }
 

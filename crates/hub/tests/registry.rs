@@ -17,14 +17,14 @@ use broker::{CloseReason, SubscriptionOptions};
 use hub::{
     Activation, Caller, ConnectRequest, Connection, Credentials, Disconnect, DisconnectReason, Hub,
     HubConfig, InvalidPolicy, Item, NewDevice, NewGroup, PageRequest, PeerFacts, PolicyLanguage,
-    SubscribeRequest,
+    PublishRequest, SubscribeRequest, Will,
     clock::{Clock, FakeClock},
 };
 use model::{
     CertificateId, ClientId, DeviceId, GroupName, PolicyName, ReasonId, Refusal, Timestamp,
-    TypeName, limits::Profile,
+    TypeName, limits, limits::Profile,
 };
-use mqtt_proto::{QoS, packet::RetainHandling};
+use mqtt_proto::{PublishProperties, QoS, packet::RetainHandling};
 use policy::{Action, Document, Effect, Pattern, ResourcePattern, Statement, Variable, Wildcards};
 use registry::{
     Attachment, AttachmentKind, AttributeChange, CertificateStatus, DeviceChange, EventFamily,
@@ -154,24 +154,34 @@ impl World {
     }
 
     async fn connect(&self, id: &CertificateId, client: &str) -> Result<Connection, Refusal> {
+        let caller = self.authenticate(id, client)?;
+        self.hub.connect(caller, ephemeral()).await
+    }
+
+    fn authenticate(&self, id: &CertificateId, client: &str) -> Result<Caller, Refusal> {
         let record = self.hub.certificate(&self.operator, id).unwrap();
         let certificate = x509::certificate_from_pem(&record.pem).unwrap();
-        let caller = self.hub.authenticate(
+        self.hub.authenticate(
             &Credentials::Certificate(certificate.der().into()),
             Some(ClientId::new(client).unwrap()),
             PeerFacts {
                 address: ([127, 0, 0, 1], 1).into(),
                 server_name: None,
             },
-        )?;
-        let request = ConnectRequest {
-            clean_start: true,
-            session_expiry: Duration::ZERO,
-            keep_alive_seconds: 0,
-            protocol_level: 5,
-            will: None,
-        };
-        self.hub.connect(caller, request).await
+        )
+    }
+
+    async fn revoke(&self, id: &CertificateId) {
+        self.hub
+            .set_certificate_status(&self.operator, id, CertificateStatus::Revoked)
+            .await
+            .unwrap();
+    }
+
+    /// How many entries of this kind the timeline has.
+    fn recorded(&self, kind: hub::timeline::Kind) -> usize {
+        let entries = self.hub.recent_entries(0);
+        entries.iter().filter(|entry| entry.kind == kind).count()
     }
 
     /// A connected device that everything is allowed to, by policy `all` on its certificate.
@@ -184,6 +194,58 @@ impl World {
         let connection = self.connect(&certificate.id, "c").await.unwrap();
         (certificate.id, connection)
     }
+}
+
+fn ephemeral() -> ConnectRequest {
+    ConnectRequest {
+        clean_start: true,
+        session_expiry: Duration::ZERO,
+        keep_alive_seconds: 0,
+        protocol_level: 5,
+        will: None,
+    }
+}
+
+/// A session of an hour, and a will after a minute.
+fn lasting() -> ConnectRequest {
+    ConnectRequest {
+        clean_start: false,
+        session_expiry: Duration::from_secs(3600),
+        will: Some(Will {
+            topic: "wills/c".parse().unwrap(),
+            payload: "gone".into(),
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            delay: Duration::from_secs(60),
+            properties: PublishProperties::default(),
+        }),
+        ..ephemeral()
+    }
+}
+
+async fn subscribe(connection: &mut Connection, filter: &str) -> Result<QoS, Refusal> {
+    let (mut granted, ack) = connection.subscribe(vec![SubscribeRequest {
+        filter: filter.parse().unwrap(),
+        spelled: filter.into(),
+        options: SubscriptionOptions {
+            qos: QoS::AtLeastOnce,
+            no_local: false,
+            retain_as_published: false,
+            identifier: None,
+        },
+        retain_handling: RetainHandling::Send,
+    }]);
+    ack.await.unwrap();
+    granted.remove(0)
+}
+
+fn lose(connection: Connection) {
+    connection.end(Disconnect {
+        reason: DisconnectReason::ConnectionLost,
+        send_will: true,
+        session_expiry: None,
+        because: (ReasonId("test.lost"), "lost".into()),
+    });
 }
 
 fn device_id(id: &str) -> DeviceId {
@@ -234,6 +296,138 @@ async fn revoking_a_certificate_ends_its_connection_before_the_operator_is_answe
     assert_eq!(closed(&mut connection), Some("certificate.revoked"));
     end(connection);
     assert_eq!(reason(world.connect(&id, "c").await), "certificate.revoked");
+}
+
+#[tokio::test]
+async fn a_certificate_revoked_while_its_bearer_connects_ends_the_connection() {
+    let world = world();
+    let (id, connection) = world.live().await;
+    end(connection);
+    let caller = world.authenticate(&id, "c").unwrap();
+    world.revoke(&id).await;
+    let mut connection = world.hub.connect(caller, ephemeral()).await.unwrap();
+    assert_eq!(closed(&mut connection), Some("certificate.revoked"));
+    end(connection);
+}
+
+#[tokio::test]
+async fn a_change_that_leaves_a_connecting_client_its_rights_does_not_end_it() {
+    let world = world();
+    let (id, connection) = world.live().await;
+    end(connection);
+    let caller = world.authenticate(&id, "c").unwrap();
+    world.policy("more", "allow topic/more").await.unwrap();
+    world
+        .attach("more", PolicyTarget::Certificate(id))
+        .await
+        .unwrap();
+    let mut connection = world.hub.connect(caller, ephemeral()).await.unwrap();
+    assert_eq!(closed(&mut connection), None);
+    end(connection);
+}
+
+#[tokio::test]
+async fn a_resumed_session_keeps_only_subscriptions_that_are_still_allowed() {
+    let world = world();
+    let id = world.certificate().await.id;
+    for (name, text) in [
+        ("connect", "allow client/*"),
+        ("topics", "allow topic/*"),
+        ("a", "allow topicfilter/a"),
+        ("b", "allow topicfilter/b"),
+    ] {
+        world.policy(name, text).await.unwrap();
+        world
+            .attach(name, PolicyTarget::Certificate(id))
+            .await
+            .unwrap();
+    }
+    let connect = async || {
+        let caller = world.authenticate(&id, "c").unwrap();
+        world.hub.connect(caller, lasting()).await.unwrap()
+    };
+    let mut connection = connect().await;
+    for filter in ["a", "b"] {
+        subscribe(&mut connection, filter).await.unwrap();
+    }
+    end(connection);
+    world
+        .hub
+        .detach_policy(
+            &world.operator,
+            &policy_name("b"),
+            &PolicyTarget::Certificate(id),
+        )
+        .await
+        .unwrap();
+    let mut connection = connect().await;
+    assert!(connection.session_present());
+    let info = world.hub.connection_info(connection.client_id()).unwrap();
+    let left: Vec<_> = info
+        .subscriptions
+        .iter()
+        .map(|(filter, _)| filter.as_str())
+        .collect();
+    assert_eq!(left, ["a"]);
+    assert_eq!(closed(&mut connection), None);
+    end(connection);
+}
+
+#[tokio::test]
+async fn the_will_of_a_certificate_that_was_revoked_meanwhile_is_not_published() {
+    for revoked in [false, true] {
+        let world = world();
+        let (id, connection) = world.live().await;
+        end(connection);
+        let caller = world.authenticate(&id, "c").unwrap();
+        lose(world.hub.connect(caller, lasting()).await.unwrap());
+        if revoked {
+            world.revoke(&id).await;
+        }
+        world.clock.advance(Duration::from_secs(60));
+        world.hub.sweep().await;
+        let mut watch = world
+            .hub
+            .watch(&world.operator, "wills/c".parse().unwrap())
+            .unwrap();
+        let heard = std::pin::pin!(watch.next()).poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(heard.is_pending(), revoked);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_refusals_is_counted_and_not_all_recorded() {
+    use hub::timeline::Kind;
+    let world = world();
+    let id = world.certificate().await.id;
+    world.policy("connect", "allow client/*").await.unwrap();
+    world
+        .attach("connect", PolicyTarget::Certificate(id))
+        .await
+        .unwrap();
+    let mut connection = world.connect(&id, "c").await.unwrap();
+    let request = PublishRequest {
+        topic: "t".parse().unwrap(),
+        payload: "x".into(),
+        qos: QoS::AtMostOnce,
+        retain: false,
+        properties: PublishProperties::default(),
+        packet_id: None,
+    };
+    for _ in 0..50 {
+        assert!(connection.publish(request.clone()).is_err());
+    }
+    assert_eq!(
+        world.recorded(Kind::PublishRefused),
+        limits::RECORDS_PER_SECOND as usize
+    );
+    assert_eq!(world.recorded(Kind::RefusalsOmitted), 0);
+    world.clock.advance(Duration::from_secs(1));
+    assert!(connection.publish(request).is_err());
+    assert_eq!(world.recorded(Kind::RefusalsOmitted), 1);
+    let counted = world.hub.figures().happened;
+    assert!(counted.contains(&(Kind::PublishRefused, 51)));
+    end(connection);
 }
 
 #[tokio::test]

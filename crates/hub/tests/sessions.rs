@@ -83,6 +83,24 @@ impl World {
         Self { folder, clock, hub }
     }
 
+    /// Starts again from a copy of what is on disk, as a crash leaves it: connections that were
+    /// forgotten hold the store.
+    fn crash(self) -> Self {
+        let Self { folder, clock, hub } = self;
+        let copy = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+        drop(hub);
+        let hub = start(copy.path(), &clock);
+        Self {
+            folder: copy,
+            clock,
+            hub,
+        }
+    }
+
     async fn connect(&self, id: &str, expiry_seconds: u64, will: Option<Will>) -> Connection {
         let caller = Caller::operator("o", None).under(ClientId::new(id).unwrap());
         let request = ConnectRequest {
@@ -366,27 +384,90 @@ async fn the_will_of_a_connection_that_died_with_the_hub_is_published_after_the_
     subscribe(&mut watcher, "wills/#").await;
     watcher.end(lost());
     let device = world.connect("c", 3600, Some(will(5))).await;
-    // The process ends; nothing is told about the connection.
+    // Nothing is told about the connection.
     std::mem::forget(device);
-    let World { folder, clock, hub } = world;
-    // Its store is held by the forgotten connection: copy what is on disk, as a crash leaves it.
-    let copy = tempfile::tempdir().unwrap();
-    for file in std::fs::read_dir(folder.path()).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
-    }
-    drop(hub);
-    let hub = start(copy.path(), &clock);
-    let world = World {
-        folder: copy,
-        clock,
-        hub,
-    };
+    let world = world.crash();
     world.clock.advance(Duration::from_secs(5));
     world.hub.sweep().await;
     let mut watcher = world.connect("watcher", 3600, None).await;
     assert_eq!(drain(&mut watcher, true).await, ["gone"]);
     watcher.end(lost());
+}
+
+#[tokio::test]
+async fn a_delayed_will_is_published_when_a_clean_start_ends_its_session() {
+    let world = World::new();
+    let mut watcher = world.connect("watcher", 0, None).await;
+    subscribe(&mut watcher, "wills/#").await;
+    for (expiry, again, heard) in [
+        (3600, 3600, vec![]),
+        (3600, 0, vec!["gone"]),
+        (0, 0, vec!["gone"]),
+    ] {
+        let first = world.connect("c", expiry, Some(will(60))).await;
+        let second = world.connect("c", again, None).await;
+        first.end(lost());
+        assert_eq!(drain(&mut watcher, true).await, heard, "{expiry} {again}");
+        second.end(Disconnect {
+            session_expiry: Some(Duration::ZERO),
+            ..lost()
+        });
+    }
+    watcher.end(lost());
+}
+
+#[tokio::test]
+async fn the_will_of_a_connection_that_was_taken_over_does_not_return_after_a_crash() {
+    let world = World::new();
+    let mut watcher = world.connect("watcher", 3600, None).await;
+    subscribe(&mut watcher, "wills/#").await;
+    watcher.end(lost());
+    let first = world.connect("c", 3600, Some(will(60))).await;
+    let second = world.connect("c", 3600, None).await;
+    first.end(lost());
+    std::mem::forget(second);
+    let world = world.crash();
+    world.clock.advance(Duration::from_secs(120));
+    world.hub.sweep().await;
+    let mut watcher = world.connect("watcher", 3600, None).await;
+    assert!(drain(&mut watcher, true).await.is_empty());
+    watcher.end(lost());
+}
+
+#[tokio::test]
+async fn a_restored_will_is_published_when_its_session_ends_at_the_latest() {
+    let world = World::new();
+    let mut watcher = world.connect("watcher", 3600, None).await;
+    subscribe(&mut watcher, "wills/#").await;
+    watcher.end(lost());
+    std::mem::forget(world.connect("c", 30, Some(will(600))).await);
+    let world = world.crash();
+    world.clock.advance(Duration::from_secs(30));
+    world.hub.sweep().await;
+    let mut watcher = world.connect("watcher", 3600, None).await;
+    assert_eq!(drain(&mut watcher, true).await, ["gone"]);
+    watcher.end(lost());
+}
+
+#[tokio::test]
+async fn new_messages_are_no_repetitions_after_a_crash() {
+    let world = World::new();
+    let mut device = world.connect("c", 3600, None).await;
+    subscribe(&mut device, "t").await;
+    device.end(lost());
+    world.publish("t", "m0", false).await;
+    let mut device = world.connect("c", 3600, None).await;
+    assert_eq!(drain(&mut device, true).await, ["m0"]);
+    for n in 1..4 {
+        world.publish("t", &format!("m{n}"), false).await;
+        assert_eq!(drain(&mut device, true).await, [format!("m{n}")]);
+    }
+    std::mem::forget(device);
+    let world = world.crash();
+    world.publish("t", "new", false).await;
+    let mut device = world.connect("c", 3600, None).await;
+    assert_eq!(drain(&mut device, true).await, ["new"]);
+    device.end(lost());
 }
 
 #[tokio::test]

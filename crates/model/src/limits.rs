@@ -78,6 +78,12 @@ pub const FAREWELL_DEADLINE: Duration = Duration::from_secs(1);
 /// Failed handshakes reported per second; the rest are counted. Hub: a flood must not fill the
 /// record that operators read.
 pub const HANDSHAKE_FAILURES_PER_SECOND: u32 = 50;
+/// Refusals recorded per second for one connection; the rest are counted. Hub: a client that
+/// goes on publishing where it may not must not push everything else out of its timeline.
+pub const RECORDS_PER_SECOND: u32 = 10;
+/// Retained messages that may wait to be sent to a connection before it is refused more
+/// subscriptions. Hub.
+pub const RETAINED_BACKLOG: usize = 100_000;
 /// Connections that the system queues for one listener. Hub; Linux cuts it to `somaxconn`, 4096.
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// Bytes of outgoing TLS data held for one connection. Hub: one record.
