@@ -1,6 +1,10 @@
 //! Who a peer is: what it claims, and what the registry says to that.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use model::{CertificateId, ClientId, DeviceId, Refusal, RefusalKind};
@@ -8,7 +12,7 @@ use policy::{CompiledSet, Facts};
 
 use crate::{
     Hub,
-    timeline::{Kind, Subject},
+    timeline::{Kind, Records, Subject},
 };
 
 /// What a peer claims to be. Parsed by its dialect, judged by [`Hub::authenticate`].
@@ -72,6 +76,7 @@ pub struct Caller {
     access: ArcSwap<Access>,
     /// How often the registry had changed before it was asked about this caller.
     as_of: u64,
+    records: Mutex<Records>,
 }
 
 /// What the registry says about a caller at one moment.
@@ -113,21 +118,25 @@ impl Caller {
         }
     }
 
-    /// The author of a will that was permitted before the hub restarted.
-    pub(crate) fn remembered(client_id: ClientId) -> Self {
+    /// The author of a will from before the hub restarted, of whom no more is known. The registry
+    /// is asked when it is published.
+    pub(crate) fn remembered(client_id: ClientId, id: CertificateId) -> Self {
+        let access = Access {
+            facts: Facts::new(Some(client_id.as_str()), None),
+            ..Access::default()
+        };
         Self {
-            client_id: Some(client_id),
-            ..Self::hub()
+            principal: Principal::Certificate(id),
+            access: ArcSwap::from_pointee(access),
+            ..Self::hub().under(client_id)
         }
     }
 
     /// Someone whom no policy lets do anything.
-    #[cfg(test)]
     pub(crate) fn stranger(client_id: ClientId) -> Self {
         Self {
-            client_id: Some(client_id),
             access: ArcSwap::default(),
-            ..Self::hub()
+            ..Self::hub().under(client_id)
         }
     }
 
@@ -138,6 +147,7 @@ impl Caller {
             client_id: None,
             peer,
             as_of: 0,
+            records: Mutex::default(),
             access: ArcSwap::from_pointee(Access {
                 facts: Facts::new(None, address),
                 unrestricted: true,
@@ -189,6 +199,10 @@ impl Caller {
         }
     }
 
+    pub(crate) fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) const fn as_of(&self) -> u64 {
         self.as_of
     }
@@ -225,6 +239,7 @@ impl Hub {
                 peer: Some(peer.clone()),
                 access: ArcSwap::from_pointee(access),
                 as_of,
+                records: Mutex::default(),
             })
         });
         result.inspect_err(|refusal| {

@@ -148,7 +148,6 @@ pub struct Connection {
     opened: Opened,
     matches: MatchCache,
     decisions: Decisions,
-    records: Records,
     /// Retained messages that wait for room in the mailbox.
     retained: VecDeque<Waiting>,
     loading: Option<Loading>,
@@ -165,15 +164,6 @@ struct Opened {
     session_expiry: Duration,
     keep_alive_seconds: u16,
     protocol_level: u8,
-}
-
-/// Refusals recorded for one connection, so that one that goes on for ever fills no timeline.
-#[derive(Debug, Default)]
-struct Records {
-    /// The second being counted, since 1970.
-    second: u64,
-    made: u32,
-    suppressed: u64,
 }
 
 #[derive(Debug)]
@@ -289,7 +279,7 @@ impl Hub {
             })
             .ok_or_else(too_many_sessions)?;
         let now = self.now();
-        let mut connection = Connection {
+        let connection = Connection {
             hub: self.clone(),
             session: opened.session,
             number: opened.connection,
@@ -298,7 +288,6 @@ impl Hub {
             decisions: Decisions::new(&caller, now),
             retained: VecDeque::new(),
             loading: None,
-            records: Records::default(),
             announced: false,
             ended: false,
             opened: Opened {
@@ -405,7 +394,8 @@ impl Connection {
     /// [`RefusalKind::Denied`] with the decision; also in the timeline.
     pub fn publish(&mut self, request: PublishRequest) -> Result<Ack, Refusal> {
         if let Err(refusal) = self.may_publish(&request) {
-            self.record_refusal(Kind::PublishRefused, &refusal);
+            self.hub
+                .record_refused(Kind::PublishRefused, &self.caller, &refusal);
             return Err(refusal);
         }
         let origin = Origin {
@@ -416,14 +406,14 @@ impl Connection {
             .packet_id
             .filter(|_| request.qos == QoS::ExactlyOnce);
         let also = inbound.and_then(|packet_id| self.received_inbound(packet_id.get()));
-        self.hub
-            .deliver(request, origin, &mut self.matches, also)
-            .inspect_err(|_| {
-                // MQTT 5.0 §4.3.3: a refused packet id is free at once.
-                if let Some(packet_id) = inbound {
-                    self.session.inbound_released(packet_id.get());
-                }
-            })
+        let mut done = self.hub.deliver(request, origin, &mut self.matches, also);
+        if let Some(packet_id) = inbound
+            && done.as_mut().map_or(true, Ack::is_refused)
+        {
+            // MQTT 5.0 §4.3.3: a refused packet id is free at once.
+            self.session.inbound_released(packet_id.get());
+        }
+        done
     }
 
     /// The client has sent PUBREL: its packet id is free once this resolves.
@@ -452,7 +442,10 @@ impl Connection {
                 let granted = self.subscribe_one(request, &mut ops);
                 match &granted {
                     Ok(_) => spelled.push(name),
-                    Err(refusal) => self.record_refusal(Kind::SubscribeRefused, refusal),
+                    Err(refusal) => {
+                        self.hub
+                            .record_refused(Kind::SubscribeRefused, &self.caller, refusal)
+                    }
                 }
                 granted
             })
@@ -596,7 +589,7 @@ impl Connection {
         if !self.announced {
             return;
         }
-        self.record_suppressed();
+        hub.record_omitted(&self.caller);
         let now = hub.now();
         hub.announce(&Event::Disconnected {
             client_id: self.session.client_id().clone(),
@@ -625,7 +618,7 @@ impl Connection {
 
     /// Ends the subscriptions of a resumed session that its client may not make any more: they
     /// may be from before a policy changed, or from another certificate of the same device.
-    fn give_up_forbidden(&mut self, ops: &mut Vec<QueueOp>) {
+    fn give_up_forbidden(&self, ops: &mut Vec<QueueOp>) {
         for (filter, _) in self.session.subscriptions() {
             let spelled = self.hub.0.language.filter(filter.as_str());
             let checked = self.hub.check(
@@ -644,42 +637,8 @@ impl Connection {
                     filter: filter.clone(),
                 });
             }
-            self.record_refusal(Kind::SubscribeRefused, &refusal);
-        }
-    }
-
-    /// Records a refusal, or only counts it when there are too many.
-    fn record_refusal(&mut self, kind: Kind, refusal: &Refusal) {
-        let second = self.hub.now().seconds();
-        if self.records.second != second {
-            self.record_suppressed();
-            self.records.second = second;
-            self.records.made = 0;
-        }
-        if self.records.made < limits::RECORDS_PER_SECOND {
-            self.records.made += 1;
-            let subject = self.caller.subject();
-            self.hub.record_refusal(kind, subject, refusal);
-        } else {
-            self.records.suppressed += 1;
-            self.hub.0.counts.happened(kind);
-        }
-    }
-
-    fn record_suppressed(&mut self) {
-        let count = std::mem::take(&mut self.records.suppressed);
-        if count > 0 {
-            self.hub.record(
-                Kind::RefusalsOmitted,
-                self.caller.subject(),
-                ReasonId("timeline.omitted"),
-                format!(
-                    "{count} more refusals of this connection were counted and not recorded: at \
-                     most {} per second are",
-                    limits::RECORDS_PER_SECOND
-                ),
-                None,
-            );
+            self.hub
+                .record_refused(Kind::SubscribeRefused, &self.caller, &refusal);
         }
     }
 
@@ -912,7 +871,8 @@ impl Connection {
             Ok(()) => true,
             Err(refusal) => {
                 // Once per topic and while remembered, not once per message.
-                self.record_refusal(Kind::ReceiveRefused, &refusal);
+                self.hub
+                    .record_refused(Kind::ReceiveRefused, &self.caller, &refusal);
                 false
             }
         }

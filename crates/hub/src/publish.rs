@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use broker::{Delivery, Journal, MatchCache, Message, Origin, Overflow, Session, SessionKey};
@@ -25,6 +25,15 @@ use crate::{
 pub struct Ack(pub(crate) Option<store::Commit>);
 
 impl Ack {
+    /// Whether it is known already that this was not stored.
+    pub(crate) fn is_refused(&mut self) -> bool {
+        self.is_ready()
+            && matches!(
+                Pin::new(self).poll(&mut Context::from_waker(Waker::noop())),
+                Poll::Ready(Err(_))
+            )
+    }
+
     /// Whether it has resolved already, without waiting.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -52,12 +61,14 @@ pub(crate) fn not_stored() -> Refusal {
     )
 }
 
-/// Makes one message durable for whoever needs it, and remembers the last commit.
+/// Makes one message durable for whoever needs it, and remembers the last commit, or else the
+/// first that was refused.
 pub(crate) struct MessageJournal<'a> {
     queues: &'a Queues,
     message: &'a Message,
     kept: Option<Arc<store::Message>>,
     pub(crate) commit: Option<store::Commit>,
+    refused: bool,
 }
 
 impl<'a> MessageJournal<'a> {
@@ -67,11 +78,25 @@ impl<'a> MessageJournal<'a> {
             message,
             kept: None,
             commit: None,
+            refused: false,
         }
     }
 
     pub(crate) fn append(&mut self, op: QueueOp) {
-        self.commit = Some(self.queues.append(vec![op]));
+        let mut commit = self.queues.append(vec![op]);
+        if self.refused {
+            // What comes later may find room again; the publisher must hear about this one.
+            return;
+        }
+        // Only a refused one is an error so soon.
+        if commit.is_ready() {
+            let mut context = Context::from_waker(Waker::noop());
+            self.refused = matches!(
+                Pin::new(&mut commit).poll(&mut context),
+                Poll::Ready(Err(_))
+            );
+        }
+        self.commit = Some(commit);
     }
 
     fn kept(&mut self) -> Arc<store::Message> {
@@ -210,7 +235,8 @@ impl Hub {
             .publish(&message, cache, &mut journal, |session, overflow| {
                 self.dropped(session, overflow);
             });
-        if let Some(op) = also {
+        // A refused message is sent again under its packet id.
+        if let Some(op) = also.filter(|_| !journal.refused) {
             journal.append(op);
         }
         Ok(Ack(journal.commit))

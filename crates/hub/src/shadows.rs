@@ -178,7 +178,7 @@ impl Hub {
                 let token: Option<ClientToken> = Request::token_of(payload, &limits);
                 let rejected = wire::rejected(&refusal, token.as_ref(), self.now());
                 self.tell(address, name, &format!("{verb}/rejected"), &rejected);
-                self.record_refusal(Kind::RequestRefused, caller.subject(), &refusal);
+                self.record_refused(Kind::RequestRefused, caller, &refusal);
             }
         }
     }
@@ -193,7 +193,7 @@ impl Hub {
         let resource = Resource::shadow(address.device.as_str(), name.map(ShadowName::as_str));
         self.authorize_by_policy(caller, action, resource)
             .inspect_err(|refusal| {
-                self.record_refusal(Kind::RequestRefused, caller.subject(), refusal);
+                self.record_refused(Kind::RequestRefused, caller, refusal);
             })
     }
 

@@ -6,7 +6,7 @@ use broker::{Broker, Restored, Session, SessionKey, SessionKind};
 use model::Timestamp;
 
 use crate::{
-    Hub, HubConfig, Inner, PolicyLanguage, clock::Clock, connections::options_from_byte,
+    Caller, Hub, HubConfig, Inner, PolicyLanguage, clock::Clock, connections::options_from_byte,
     counts::Counts, departures::Departures, live::LiveConnections, stored, timeline::Timeline,
 };
 
@@ -123,7 +123,7 @@ impl Hub {
             let expiry = std::time::Duration::from_secs(record.expiry_seconds.into());
             let ends_at = record.expires_at.unwrap_or_else(|| now.after(expiry));
             if let Some(will) = wills.remove(&record.key) {
-                self.restore_will(&session, &will, now, ends_at);
+                self.restore_will(&session, &will, now, ends_at)?;
             }
             self.0.departures.left(&session, ends_at);
         }
@@ -138,12 +138,11 @@ impl Hub {
         will: &store::StoredWill,
         now: Timestamp,
         ends_at: Timestamp,
-    ) {
+    ) -> Result<(), store::Failure> {
         let delay = std::time::Duration::from_secs(will.delay_seconds.into());
         let due = will.due_at.unwrap_or_else(|| now.after(delay)).min(ends_at);
         let qos = mqtt_proto::QoS::try_from(will.qos).unwrap_or_default();
         let message = stored::from_store(&will.message, qos, will.retain);
-        let author = Arc::new(crate::Caller::remembered(session.client_id().clone()));
         let will = crate::Will {
             topic: message.topic.clone(),
             payload: message.payload.clone(),
@@ -152,7 +151,49 @@ impl Hub {
             delay,
             properties: message.properties.clone(),
         };
+        let author = Arc::new(self.will_author(session, &will)?);
         self.0.departures.will(session, author, will, due);
+        Ok(())
+    }
+
+    /// Whose rights a restored will is published with: those of the session's certificate, or of
+    /// the one of its device's that may do it.
+    fn will_author(&self, session: &Session, will: &crate::Will) -> Result<Caller, store::Failure> {
+        let client_id = session.client_id();
+        let certificates = match session.owner().split_once('/') {
+            Some(("operator", _)) => return Ok(Caller::hub().under(client_id.clone())),
+            Some(("certificate", id)) => id.parse().into_iter().collect(),
+            Some(("device", name)) => match name.parse() {
+                Ok(device) => self.certificates_of(&device)?,
+                Err(_) => Vec::new(),
+            },
+            Some(_) | None => Vec::new(),
+        };
+        let mut author = Caller::stranger(client_id.clone());
+        for id in certificates {
+            author = Caller::remembered(client_id.clone(), id);
+            let may = self
+                .refresh_access(&author, id)
+                .and_then(|()| self.check_publish(&author, &will.to_publish()));
+            if may.is_ok() {
+                break;
+            }
+        }
+        Ok(author)
+    }
+
+    fn certificates_of(
+        &self,
+        device: &model::DeviceId,
+    ) -> Result<Vec<model::CertificateId>, store::Failure> {
+        let attachments = self.0.store.read(|txn| txn.principals_of_device(device))?;
+        Ok(attachments
+            .into_iter()
+            .filter_map(|attachment| match attachment.principal {
+                registry::Principal::Certificate(id) => Some(id),
+                registry::Principal::Identity(_) => None,
+            })
+            .collect())
     }
 }
 

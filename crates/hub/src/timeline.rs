@@ -9,7 +9,7 @@ use std::{
 
 use model::{ClientId, Decision, ReasonId, Refusal, RefusalKind, Timestamp, limits};
 
-use crate::Hub;
+use crate::{Caller, Hub};
 
 /// Entries kept in memory for all devices together, for `trace`.
 const RECENT_ENTRIES: usize = 10_000;
@@ -116,6 +116,34 @@ pub struct Subject {
     pub address: Option<SocketAddr>,
 }
 
+/// Refusals recorded for one caller, so that one that goes on for ever fills no timeline.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    /// The second being counted, since 1970.
+    second: u64,
+    made: u32,
+    omitted: u64,
+}
+
+impl Records {
+    /// Counts one more. Returns whether it is to be recorded, and how many were not before, once.
+    fn count(&mut self, second: u64) -> (bool, Option<u64>) {
+        let mut before = None;
+        if self.second != second {
+            self.second = second;
+            self.made = 0;
+            before = Some(std::mem::take(&mut self.omitted)).filter(|count| *count > 0);
+        }
+        let room = self.made < limits::RECORDS_PER_SECOND;
+        if room {
+            self.made += 1;
+        } else {
+            self.omitted += 1;
+        }
+        (room, before)
+    }
+}
+
 /// The recent entries of all devices.
 #[derive(Debug, Default)]
 pub struct Timeline {
@@ -138,6 +166,42 @@ impl Hub {
             refusal.reason,
             refusal.message.to_string(),
             refusal.decision.as_deref().cloned(),
+        );
+    }
+
+    /// Records a refusal to a caller that may go on asking, or only counts it when there are more
+    /// than [`limits::RECORDS_PER_SECOND`].
+    pub(crate) fn record_refused(&self, kind: Kind, caller: &Caller, refusal: &Refusal) {
+        let second = self.now().seconds();
+        let (made, omitted) = caller.records().count(second);
+        if let Some(count) = omitted {
+            self.record_count_omitted(caller, count);
+        }
+        if made {
+            self.record_refusal(kind, caller.subject(), refusal);
+        } else {
+            self.0.counts.happened(kind);
+        }
+    }
+
+    /// Records how many refusals were not recorded and not told of yet.
+    pub(crate) fn record_omitted(&self, caller: &Caller) {
+        let count = std::mem::take(&mut caller.records().omitted);
+        if count > 0 {
+            self.record_count_omitted(caller, count);
+        }
+    }
+
+    fn record_count_omitted(&self, caller: &Caller, count: u64) {
+        self.record(
+            Kind::RefusalsOmitted,
+            caller.subject(),
+            ReasonId("timeline.omitted"),
+            format!(
+                "{count} more refusals were counted and not recorded: at most {} per second are",
+                limits::RECORDS_PER_SECOND
+            ),
+            None,
         );
     }
 

@@ -86,10 +86,14 @@ struct World {
 }
 
 fn world() -> World {
+    world_over(store::Store::open_temporary().unwrap())
+}
+
+fn world_over(store: store::Store) -> World {
     let clock = Arc::new(FakeClock::at(Timestamp::from_seconds(1_800_000_000)));
     let (authority, _) = ca::Authority::create(clock.now()).unwrap();
     let hub = Hub::open(
-        store::Store::open_temporary().unwrap(),
+        store,
         authority,
         Arc::clone(&clock) as Arc<dyn Clock>,
         Arc::new(Patterns),
@@ -392,6 +396,36 @@ async fn the_will_of_a_certificate_that_was_revoked_meanwhile_is_not_published()
             .unwrap();
         let heard = std::pin::pin!(watch.next()).poll(&mut Context::from_waker(Waker::noop()));
         assert_eq!(heard.is_pending(), revoked);
+    }
+}
+
+#[tokio::test]
+async fn a_will_that_waits_over_a_restart_is_judged_when_it_is_published() {
+    for (attached, revoked) in [(false, false), (false, true), (true, false), (true, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let before = world_over(store::Store::open(folder.path()).unwrap());
+        let (id, connection) = before.live().await;
+        end(connection);
+        if attached {
+            before.device("c").await;
+            let kind = AttachmentKind::NonExclusive;
+            before.attach_device("c", id, kind).await;
+        }
+        let caller = before.authenticate(&id, "c").unwrap();
+        lose(before.hub.connect(caller, lasting()).await.unwrap());
+        drop(before);
+        let world = world_over(store::Store::open(folder.path()).unwrap());
+        if revoked {
+            world.revoke(&id).await;
+        }
+        world.clock.advance(Duration::from_secs(60));
+        world.hub.sweep().await;
+        let mut watch = world
+            .hub
+            .watch(&world.operator, "wills/c".parse().unwrap())
+            .unwrap();
+        let heard = std::pin::pin!(watch.next()).poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(heard.is_pending(), revoked, "attached: {attached}");
     }
 }
 

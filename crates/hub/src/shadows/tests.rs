@@ -269,7 +269,7 @@ impl Watcher {
             },
         )
         .unwrap();
-        let caller = Caller::remembered("watcher".parse().unwrap());
+        let caller = Caller::hub().under("watcher".parse().unwrap());
         let request = ConnectRequest {
             clean_start: true,
             session_expiry: Duration::ZERO,
