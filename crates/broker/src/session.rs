@@ -802,7 +802,7 @@ mod tests {
     #[test]
     fn a_connection_that_takes_nothing_is_woken_by_its_end_and_by_no_message() {
         for ends in [
-            |session: &Session| drop(session.close(CloseReason::ShuttingDown)),
+            |session: &Session| assert!(session.close(CloseReason::ShuttingDown)),
             |session: &Session| session.attach(2),
             |session: &Session| session.end(),
         ] {

@@ -149,7 +149,7 @@ impl Hub {
             qos,
             retain: will.retain,
             delay,
-            properties: message.properties.clone(),
+            properties: message.properties,
         };
         let author = Arc::new(self.will_author(session, &will)?);
         self.0.departures.will(session, author, will, due);

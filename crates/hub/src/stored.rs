@@ -155,7 +155,7 @@ mod tests {
             content_type: Some("text/plain".into()),
             response_topic: Some("answers".into()),
             correlation_data: Some(Bytes::from_static(b"\0\x01")),
-            user_properties: vec![("k".into(), "v".into()), ("k".into(), "".into())].into(),
+            user_properties: vec![("k".into(), "v".into()), ("k".into(), "".into())],
         };
         assert_eq!(decode(&encode(&properties)), properties);
         assert_eq!(

@@ -1,5 +1,10 @@
 //! Sessions over their whole life: away and back, restarted, taken over, expired.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests; the lint knows only the tests themselves"
+)]
+
 use std::{
     borrow::Cow,
     path::Path,
@@ -502,6 +507,38 @@ async fn a_second_connection_takes_over_and_the_first_is_told() {
     world.publish("t", "m", false).await;
     assert_eq!(drain(&mut second, true).await, ["m"]);
     second.end(lost());
+}
+
+#[test]
+fn a_client_that_is_back_while_it_leaves_keeps_its_session() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let world = World::new();
+    for round in 0..100 {
+        let leaving = runtime.block_on(world.connect("c", 3600, None));
+        let mut back = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                leaving.end(Disconnect {
+                    session_expiry: Some(Duration::ZERO),
+                    ..lost()
+                });
+            });
+            runtime.block_on(world.connect("c", 3600, None))
+        });
+        let info = world.hub.connection_info(back.client_id());
+        assert!(info.is_some_and(|info| info.connected), "round {round}");
+        runtime.block_on(async {
+            subscribe(&mut back, "t").await;
+            world.publish("t", "m", false).await;
+        });
+        let next = back.poll_next(&mut Context::from_waker(Waker::noop()), true);
+        assert!(matches!(next, Poll::Ready(Item::Deliver(_))), "{next:?}");
+        back.end(Disconnect {
+            session_expiry: Some(Duration::ZERO),
+            ..lost()
+        });
+    }
 }
 
 #[tokio::test]
