@@ -191,6 +191,26 @@ impl Broker {
         self.sessions().values().cloned().collect()
     }
 
+    /// Forgets every session, subscription and retained message. Live connections are told that
+    /// they were taken over, and so leave nothing behind when they end.
+    pub fn clear(&self) {
+        let sessions: Vec<_> = self.sessions().drain().collect();
+        for (_, session) in sessions {
+            self.unsubscribe_all(&session);
+            session.attach(self.next_connection.fetch_add(1, Ordering::Relaxed));
+        }
+        *self
+            .retained
+            .write()
+            .expect("no panic happens while it is held") = RetainedTree::default();
+    }
+
+    /// The number of sessions, connected or remembered.
+    #[must_use]
+    pub fn session_count(&self) -> usize {
+        self.sessions().len()
+    }
+
     /// The number of subscriptions of all sessions.
     #[must_use]
     pub fn subscription_count(&self) -> usize {

@@ -7,6 +7,7 @@
 
 mod actions;
 mod conditions;
+mod device;
 mod exercise;
 mod json;
 mod resources;
@@ -20,6 +21,7 @@ use policy::{Actions, Document, Effect, ResourcePattern, Statement};
 
 use json::Node;
 
+pub use device::device_policy;
 pub use exercise::exercise;
 pub use spelling::{AwsSpelling, policy_filter, policy_topic, render_statement};
 pub use variables::variable;

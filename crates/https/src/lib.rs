@@ -11,6 +11,7 @@ mod metrics;
 mod serve;
 mod site;
 mod token;
+pub mod v1;
 
 pub use body::reply;
 pub use cloud::{Answer, Cloud};

@@ -38,6 +38,8 @@ pub mod act {
         ManageSettings "manage settings"
         /// Reading the registry.
         ReadRegistry "read the registry"
+        /// Watching messages as an operator.
+        WatchMessages "watch messages"
         /// Looking at and ending connections.
         ManageConnections "manage connections"
         /// Reading a shadow.

@@ -59,17 +59,7 @@ impl Hub {
     ) -> Result<IssuedCertificate, Refusal> {
         let permit = self.authorize::<act::ManageCertificates>(caller, "a new certificate")?;
         let now = self.now();
-        let (hub, subject) = (self.clone(), ca::Subject::common_name(common_name));
-        // An RSA key takes a good part of a second.
-        let identity = tokio::task::spawn_blocking(move || {
-            let since = now.before(ISSUED_SINCE);
-            hub.0
-                .authority
-                .issue_device(&subject, key, since, ISSUED_UNTIL)
-        })
-        .await
-        .map_err(|error| not_issued(&error))?
-        .map_err(|error| not_issued(&error))?;
+        let identity = identity_for(self, common_name, key, now).await?;
         let certificate = new_record(&identity.certificate, activation.into(), now);
         let certificate = self.register(permit, certificate).await?;
         Ok(IssuedCertificate {
@@ -277,7 +267,27 @@ pub(crate) fn find_certificate(
     })
 }
 
-fn new_record(
+/// Makes a key and certifies it.
+pub(crate) async fn identity_for(
+    hub: &Hub,
+    common_name: &str,
+    key: ca::DeviceKey,
+    now: Timestamp,
+) -> Result<ca::DeviceIdentity, Refusal> {
+    let (hub, subject) = (hub.clone(), ca::Subject::common_name(common_name));
+    // An RSA key takes a good part of a second.
+    tokio::task::spawn_blocking(move || {
+        let since = now.before(ISSUED_SINCE);
+        hub.0
+            .authority
+            .issue_device(&subject, key, since, ISSUED_UNTIL)
+    })
+    .await
+    .map_err(|error| not_issued(&error))?
+    .map_err(|error| not_issued(&error))
+}
+
+pub(crate) fn new_record(
     certificate: &x509::Certificate,
     status: CertificateStatus,
     now: Timestamp,

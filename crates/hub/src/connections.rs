@@ -471,6 +471,7 @@ impl Connection {
             match self.session.next(self.number, window_open, context.waker()) {
                 Next::Deliver(delivery) => {
                     if self.may_receive(&delivery.message) {
+                        self.hub.0.counts.message_out();
                         return Poll::Ready(Item::Deliver(delivery));
                     }
                     self.acknowledged(delivery.seq);

@@ -90,6 +90,11 @@ impl Departures {
         }
     }
 
+    /// Forgets everything that was to come.
+    pub(crate) fn clear(&self) {
+        *self.lock() = State::default();
+    }
+
     fn take_due_wills(&self, now: Timestamp) -> Vec<(SessionKey, DueWill)> {
         self.lock()
             .wills

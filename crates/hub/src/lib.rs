@@ -13,6 +13,7 @@ mod caller;
 mod certificates;
 pub mod clock;
 mod connections;
+mod counts;
 mod departures;
 mod devices;
 mod event_configurations;
@@ -26,8 +27,10 @@ mod language;
 mod live;
 mod pages;
 mod policies;
+mod provision;
 mod publish;
 mod registry_events;
+mod reset;
 mod retained;
 mod shadows;
 mod start;
@@ -36,6 +39,7 @@ mod tags;
 mod test_authorization;
 pub mod timeline;
 mod types;
+mod watch;
 
 use std::sync::Arc;
 
@@ -49,6 +53,7 @@ pub use certificates::{Activation, IssuedCertificate};
 pub use connections::{
     ConnectRequest, Connection, Disconnect, DisconnectReason, Item, SubscribeRequest, Will,
 };
+pub use counts::Figures;
 pub use devices::NewDevice;
 pub use events::Event;
 pub use explain::{Explanation, Question};
@@ -58,12 +63,14 @@ pub use language::{InvalidPolicy, PolicyLanguage};
 pub use live::{Changed, ConnectionInfo};
 pub use pages::{Page, PageRequest};
 pub use policies::{NameOrder, PolicyDetails};
+pub use provision::DevicePolicy;
 pub use publish::Ack;
 pub use registry_events::{DeviceIdentity, GroupIdentity, Operation, RegistryChange};
 pub use shadows::ShadowNames;
 pub use test_authorization::{
     AuthorizationCheck, AuthorizationResult, AuthorizationTest, EffectivePolicy,
 };
+pub use watch::{Watch, Watched};
 
 /// What the operator chose.
 #[derive(Clone, Debug)]
@@ -89,5 +96,7 @@ struct Inner {
     departures: departures::Departures,
     parsed: access::ParsedPolicies,
     shadow_turns: shadows::Turns,
+    counts: counts::Counts,
+    stopping: tokio::sync::watch::Sender<bool>,
     config: HubConfig,
 }

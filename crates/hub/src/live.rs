@@ -177,11 +177,4 @@ impl Hub {
     pub fn connection_count(&self) -> usize {
         self.0.live.len()
     }
-
-    /// Asks every connection to end, because the hub stops.
-    pub fn close_all(&self) {
-        for (_, live) in self.0.live.all() {
-            live.session.close(CloseReason::ShuttingDown);
-        }
-    }
 }

@@ -328,7 +328,7 @@ impl Hub {
         Ok(Page::of(found, limit, ToString::to_string))
     }
 
-    fn check_document(&self, document: &str) -> Result<(), Refusal> {
+    pub(crate) fn check_document(&self, document: &str) -> Result<(), Refusal> {
         match self.0.language.parse(document) {
             Ok(_) => Ok(()),
             Err(error) => Err(Refusal::malformed(
@@ -348,7 +348,11 @@ impl Hub {
     }
 }
 
-fn attach(txn: &mut WriteTxn<'_>, name: &PolicyName, target: &PolicyTarget) -> Result<(), Refusal> {
+pub(crate) fn attach(
+    txn: &mut WriteTxn<'_>,
+    name: &PolicyName,
+    target: &PolicyTarget,
+) -> Result<(), Refusal> {
     find_policy(txn, name)?;
     find_target(txn, target)?;
     let present = txn.policies_of_target(target)?;

@@ -187,6 +187,7 @@ impl Hub {
             origin,
             self.now(),
         ));
+        self.0.counts.message_in();
         let queues = self.0.store.queues();
         let mut journal = MessageJournal::new(queues, &message);
         // A crash between the two would lose or repeat an exactly-once message.

@@ -7,7 +7,7 @@ use model::Timestamp;
 
 use crate::{
     Hub, HubConfig, Inner, PolicyLanguage, clock::Clock, connections::options_from_byte,
-    departures::Departures, live::LiveConnections, stored, timeline::Timeline,
+    counts::Counts, departures::Departures, live::LiveConnections, stored, timeline::Timeline,
 };
 
 impl Hub {
@@ -24,6 +24,7 @@ impl Hub {
         language: Arc<dyn PolicyLanguage>,
         config: HubConfig,
     ) -> Result<Self, store::Failure> {
+        let counts = Counts::since(clock.now());
         let hub = Self(Arc::new(Inner {
             broker: Broker::default(),
             store,
@@ -35,6 +36,8 @@ impl Hub {
             departures: Departures::default(),
             parsed: crate::access::ParsedPolicies::default(),
             shadow_turns: crate::shadows::Turns::default(),
+            counts,
+            stopping: tokio::sync::watch::Sender::new(false),
             config,
         }));
         hub.restore()?;

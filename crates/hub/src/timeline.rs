@@ -142,6 +142,7 @@ impl Hub {
         message: String,
         decision: Option<Decision>,
     ) {
+        self.0.counts.happened(kind);
         let entry = Entry {
             number: 0,
             at: self.now(),
@@ -294,6 +295,11 @@ pub fn decision_json(decision: &Decision) -> serde_json::Value {
 }
 
 impl Timeline {
+    /// Forgets what happened; numbers go on.
+    pub(crate) fn clear(&self) {
+        self.lock().entries.clear();
+    }
+
     fn push(&self, mut entry: Entry) -> Arc<Entry> {
         let mut recent = self.lock();
         recent.next += 1;

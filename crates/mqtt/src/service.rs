@@ -65,7 +65,18 @@ impl Service for Mqtt {
             let Some(opened) = Box::pin(connect::open(&shared, io, peer, shutdown)).await else {
                 return;
             };
-            Conversation::new(shared, *opened).run().await;
+            Box::new(Conversation::new(shared, *opened)).run().await;
         })
     }
+}
+
+/// An idle connection is to cost as little as possible: it is this, its socket with the state of
+/// TLS, and the hub's side of it.
+#[test]
+fn an_idle_connection_is_small() {
+    const fn bytes<F>(_: fn(Box<Conversation>) -> F) -> usize {
+        size_of::<F>()
+    }
+    let bytes = bytes(Conversation::run) + size_of::<Conversation>();
+    assert!(bytes <= 1536, "{bytes} bytes");
 }

@@ -151,6 +151,13 @@ impl Store {
         &self.folder
     }
 
+    /// Transactions committed since the start, both files together: writes per transaction tell
+    /// how well commits are shared.
+    #[must_use]
+    pub fn transactions(&self) -> u64 {
+        self.registry.transactions() + self.queues.inbox().transactions()
+    }
+
     /// Whether a write failed, so that the hub must be restarted.
     #[must_use]
     pub fn has_failed(&self) -> bool {

@@ -275,6 +275,7 @@ pub(crate) enum Job {
         now: Timestamp,
         found: Arc<std::sync::Mutex<Option<Expired>>>,
     },
+    Clear,
 }
 
 impl std::fmt::Debug for Job {
@@ -282,6 +283,7 @@ impl std::fmt::Debug for Job {
         match self {
             Self::Ops(ops) => write!(f, "Ops({})", ops.len()),
             Self::Expire { now, .. } => write!(f, "Expire({now:?})"),
+            Self::Clear => f.write_str("Clear"),
         }
     }
 }
@@ -391,6 +393,11 @@ impl Queues {
     ) -> Result<Vec<QueuedMessage>, Failure> {
         self.readers
             .with(|file| read::queue(file, session, after_seq, messages, bytes))
+    }
+
+    /// Removes everything.
+    pub(crate) fn clear(&self) -> Commit {
+        self.inbox.push(Job::Clear, 0, Urgency::Now)
     }
 
     /// Removes queued and retained messages that have expired at `now`, and tells which.

@@ -120,6 +120,32 @@ impl Store {
         result.expect("the writer runs every job before it completes its group")
     }
 
+    /// Removes every row of both files and returns once that is on disk. Blocks for as long as that
+    /// takes: only for hubs in development.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unavailable`] when the store takes no writes.
+    pub fn clear(&self) -> Result<(), Failure> {
+        let cleared = Arc::new(Mutex::new(Ok(())));
+        let put = Arc::clone(&cleared);
+        let job = Job(Box::new(move |txn| match crate::rows::clear(txn.file()) {
+            Ok(()) => Verdict::Keep,
+            Err(error) => {
+                *put.lock().unwrap_or_else(PoisonError::into_inner) = Err(error.into());
+                Verdict::Undo
+            }
+        }));
+        let registry = self.registry.push(job, JOB_BYTES, Urgency::Now);
+        let queues = self.queues().clear();
+        registry.wait()?;
+        queues.wait()?;
+        std::mem::replace(
+            &mut *cleared.lock().unwrap_or_else(PoisonError::into_inner),
+            Ok(()),
+        )
+    }
+
     /// Runs `job` within 100 ms and forgets it; for records nobody waits for. Errors are logged.
     pub(crate) fn write_lazily(
         &self,

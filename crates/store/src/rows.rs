@@ -119,3 +119,18 @@ pub(crate) fn prefix_pattern(prefix: &str) -> String {
     pattern.push('%');
     pattern
 }
+
+/// Removes every row of every table.
+pub(crate) fn clear(file: &Connection) -> rusqlite::Result<()> {
+    let tables = file
+        .prepare(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+        )?
+        .query_map([], |row| row.get::<_, String>(0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    for table in tables {
+        // A name from our own layout.
+        file.execute(&format!("DELETE FROM {table}"), [])?;
+    }
+    Ok(())
+}

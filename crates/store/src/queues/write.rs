@@ -32,6 +32,7 @@ fn commit(file: &mut Connection, jobs: Vec<Job>) -> rusqlite::Result<()> {
                     let expired = remove_expired(&transaction, now)?;
                     *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(expired);
                 }
+                Job::Clear => crate::rows::clear(&transaction)?,
             }
         }
     }
@@ -49,7 +50,7 @@ impl Shortcuts {
         let ops = || {
             jobs.iter().flat_map(|job| match job {
                 Job::Ops(ops) => ops.as_slice(),
-                Job::Expire { .. } => &[],
+                Job::Expire { .. } | Job::Clear => &[],
             })
         };
         if !ops().any(|op| matches!(op, QueueOp::Dequeue { .. })) {
