@@ -1,6 +1,13 @@
 //! The brokers: how each is set up, started and stopped, and what the kernel says it costs.
 
-use std::{ffi::OsString, fmt, fs, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::RootCertStore;
