@@ -23,7 +23,7 @@ use mqtt_proto::{
     packet::{self, Packet},
     server::{Event, Outgoing, Sent, Session, Violation},
 };
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use crate::{
     answers::{Answer, Answers},
@@ -59,6 +59,8 @@ pub(crate) struct Conversation {
     left_packets: bool,
     /// Times in a row that the client was found to take nothing.
     stalled_checks: u32,
+    /// Whether the alarm is set to look at that again.
+    watches_stall: bool,
 }
 
 /// How a connection ends.
@@ -91,6 +93,7 @@ impl Conversation {
             // What came behind the CONNECT.
             left_packets: true,
             stalled_checks: 0,
+            watches_stall: false,
         }
     }
 
@@ -99,6 +102,11 @@ impl Conversation {
         let ending = self.converse().await;
         // Boxed, so that idle connections do not hold room for it.
         Box::pin(self.leave(ending)).await;
+    }
+
+    /// Takes leave at once, because the hub stops.
+    pub(crate) async fn stop(self: Box<Self>) {
+        self.leave(closed(&CloseReason::ShuttingDown)).await;
     }
 
     async fn leave(self: Box<Self>, ending: Ending) {
@@ -150,19 +158,17 @@ impl Conversation {
         }
         self.wire.release_room();
         while alarm.as_mut().poll(context).is_ready() {
+            self.watches_stall = false;
             if let Some(ending) = self.alarmed(context) {
                 return Poll::Ready(Woken::End(ending));
             }
-            let wait = self.silence_left().unwrap_or(FAR_AWAY);
-            alarm.as_mut().reset(Instant::now() + wait);
+            alarm.set(sleep(self.silence_left().unwrap_or(FAR_AWAY)));
         }
-        if self.is_stalled() {
-            let soon = Instant::now() + STALL_CHECK;
-            if alarm.deadline() > soon {
-                alarm.as_mut().reset(soon);
-                // Registers the new time; it has not come yet.
-                let _pending = alarm.as_mut().poll(context);
-            }
+        if self.is_stalled() && !self.watches_stall {
+            self.watches_stall = true;
+            alarm.set(sleep(STALL_CHECK));
+            // Registers the new time; it has not come yet.
+            let _pending = alarm.as_mut().poll(context);
         }
         Poll::Pending
     }
