@@ -133,11 +133,11 @@ fn standing(txn: &store::ReadTxn<'_>, id: CertificateId) -> Result<(), Refusal> 
         ),
         Status::PendingTransfer => (
             "certificate.pending-transfer",
-            format!("certificate {id} is being transferred"),
+            format!("certificate {id} is being transferred; accept or cancel the transfer"),
         ),
         Status::PendingActivation => (
             "certificate.pending-activation",
-            format!("certificate {id} waits to be activated"),
+            format!("certificate {id} waits to be activated; activate it"),
         ),
     };
     Err(Refusal::new(RefusalKind::Unauthenticated, reason, message))

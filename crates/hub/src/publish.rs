@@ -188,7 +188,10 @@ impl Hub {
             self.now(),
         ));
         self.0.counts.message_in();
-        let mut journal = MessageJournal::new(self.0.store.queues(), &message);
+        let queues = self.0.store.queues();
+        let mut journal = MessageJournal::new(queues, &message);
+        // A crash between the two would lose or repeat an exactly-once message.
+        let _together = also.is_some().then(|| queues.together());
         if message.retain {
             if !self.0.broker.retain(&message) {
                 return Err(Refusal::new(

@@ -6,7 +6,7 @@ use broker::Message;
 use model::{Refusal, TopicName};
 use policy::{Action, Resource};
 
-use crate::{Caller, Hub, Permit, act};
+use crate::{Caller, Hub, Page, PageRequest, Permit, act};
 
 impl Hub {
     /// The message retained on `topic`.
@@ -39,25 +39,23 @@ impl Hub {
             })
     }
 
-    /// At most `limit` retained messages in the order of their topics, beginning after `after`, and
-    /// after which topic the next page begins when there may be one.
+    /// The retained messages in the order of their topics.
     ///
     /// # Errors
     ///
-    /// [`model::RefusalKind::Denied`] with the decision.
+    /// `page.token`, `page.limit`; [`model::RefusalKind::Denied`] with the decision.
     pub fn retained_messages(
         &self,
         caller: &Caller,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<(Vec<Arc<Message>>, Option<TopicName>), Refusal> {
+        page: &PageRequest,
+    ) -> Result<Page<Arc<Message>>, Refusal> {
         let _: Permit<act::ReadRetained> =
             self.authorize_by_policy(caller, Action::ListRetainedMessages, Resource::every())?;
+        let (after, limit) = (page.after()?, page.limit()?);
+        let found = self.0.broker.retained_page(after.as_deref(), limit + 1);
+        let mut page = Page::of(found, limit, |message| message.topic.to_string());
         let now = self.now();
-        let mut page = self.0.broker.retained_page(after, limit);
-        let next = page.last().filter(|_| page.len() == limit);
-        let next = next.map(|message| message.topic.clone());
-        page.retain(|message| !message.is_expired(now));
-        Ok((page, next))
+        page.items.retain(|message| !message.is_expired(now));
+        Ok(page)
     }
 }

@@ -65,6 +65,16 @@ pub const CONNECTIONS_PER_ADDRESS: usize = 20_000;
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// Time from the end of the handshake to a complete CONNECT packet or HTTP head. Hub.
 pub const HELLO_DEADLINE: Duration = Duration::from_secs(10);
+/// Answers of one MQTT connection that wait for the disk or for one that waits. Hub: above it
+/// nothing more is read from the client.
+pub const PENDING_ANSWERS: usize = 1000;
+/// Bytes written to one MQTT connection and not yet taken by its socket. Hub: above it nothing
+/// more is read from the client and nothing is delivered to it.
+pub const OUTPUT_BYTES: usize = 64 * 1024;
+/// How long a client may take nothing off its socket while more than [`OUTPUT_BYTES`] wait. Hub.
+pub const STALL_DEADLINE: Duration = Duration::from_secs(60);
+/// Time for the last words to a client whose connection ends, and for it to close its side. Hub.
+pub const FAREWELL_DEADLINE: Duration = Duration::from_secs(1);
 /// Failed handshakes reported per second; the rest are counted. Hub: a flood must not fill the
 /// record that operators read.
 pub const HANDSHAKE_FAILURES_PER_SECOND: u32 = 50;

@@ -515,6 +515,12 @@ impl Session {
         self.outbound.can_send(seq)
     }
 
+    /// Whether the client takes one more QoS 1 or 2 message, whatever its packet id.
+    #[must_use]
+    pub fn window_open(&self) -> bool {
+        self.outbound.window_open()
+    }
+
     /// QoS 1 and 2 messages sent and not yet finished.
     #[must_use]
     pub fn in_flight(&self) -> usize {

@@ -8,7 +8,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -161,6 +161,17 @@ pub(crate) const LAZY_DELAY: Duration = Duration::from_millis(100);
 pub(crate) struct Inbox<J> {
     waiting: Mutex<Waiting<J>>,
     arrived: Condvar,
+    /// Read by whoever hands over jobs that belong together; written by the writer while it
+    /// takes, so that it takes all of them or none.
+    together: RwLock<()>,
+}
+
+/// While it lives, the writer takes nothing: all jobs handed over meanwhile reach the disk in one
+/// transaction. To be held for microseconds.
+#[derive(Debug)]
+#[must_use = "jobs belong together only while it lives"]
+pub struct Together<'a> {
+    _held: RwLockReadGuard<'a, ()>,
 }
 
 #[derive(Debug)]
@@ -193,6 +204,14 @@ impl<J> Inbox<J> {
                 door: Door::Open,
             }),
             arrived: Condvar::new(),
+            together: RwLock::new(()),
+        }
+    }
+
+    /// Keeps the writer from taking some of the jobs to come without the others.
+    pub(crate) fn together(&self) -> Together<'_> {
+        Together {
+            _held: self.together.read().unwrap_or_else(PoisonError::into_inner),
         }
     }
 
@@ -281,6 +300,15 @@ impl<J> Inbox<J> {
                 break;
             }
         }
+        // Waits for those in the middle of handing over what belongs together; they take this lock
+        // before `waiting`, so it is given up meanwhile.
+        drop(waiting);
+        let whole = self
+            .together
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock();
+        drop(whole);
         waiting.urgent = false;
         waiting.bytes = 0;
         let group = std::mem::replace(&mut waiting.group, Arc::new(Group::with_state(PENDING)));
@@ -357,6 +385,33 @@ mod tests {
         });
         assert_eq!(seen, [1, 3]);
         assert_eq!(freeing.wait(), Ok(()));
+    }
+
+    #[test]
+    fn jobs_that_belong_together_are_taken_together() {
+        let inbox = Inbox::new();
+        let mut transactions = Vec::new();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let mut sizes = Vec::new();
+                inbox.run("test.db", |jobs: Vec<i32>| {
+                    sizes.push(jobs.len());
+                    Ok::<(), &str>(())
+                });
+                sizes
+            });
+            for _ in 0..200 {
+                let together = inbox.together();
+                let _first = inbox.push(1, 1, Urgency::Now);
+                std::thread::yield_now();
+                let second = inbox.push(2, 1, Urgency::Now);
+                drop(together);
+                assert_eq!(second.wait(), Ok(()));
+            }
+            inbox.close();
+            transactions = writer.join().unwrap();
+        });
+        assert_eq!(transactions, [2; 200]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ use std::{
 };
 
 pub use certificates::{CertificatePlace, Order};
-pub use commit::{Commit, Unavailable};
+pub use commit::{Commit, Together, Unavailable};
 pub use database::{Failure, OpenError};
 pub use devices::{AttributeFilter, DeviceFilter};
 pub use groups::GroupFilter;

@@ -19,7 +19,7 @@ use model::{ClientId, Timestamp, TopicFilter, TopicName};
 
 use crate::{
     Commit, Failure,
-    commit::{Inbox, Urgency},
+    commit::{Inbox, Together, Urgency},
     database::{Layout, Readers},
 };
 
@@ -334,6 +334,13 @@ impl Queues {
         }
         let bytes = ops.iter().map(QueueOp::weight).sum();
         self.inbox.push(Job::Ops(ops), bytes, Urgency::Now)
+    }
+
+    /// Makes everything that is appended while the guard lives one transaction, together with
+    /// whatever else waits: a QoS 2 message must be queued and its packet id remembered, or
+    /// neither. The guard must not be held over an `await`, nor taken twice.
+    pub fn together(&self) -> Together<'_> {
+        self.inbox.together()
     }
 
     /// Like [`Self::append`] for changes nobody waits for: on disk within 100 ms.

@@ -3,7 +3,8 @@
 //! A name the hub gives out carries the region of the request and the hub's account. A name that is
 //! handed in is read by its kind and its last part; clients of several regions share one hub.
 
-use model::{CertificateId, Refusal};
+use model::Refusal;
+use registry::{PolicyTarget, Principal};
 
 use super::call::{invalid, parse};
 
@@ -55,7 +56,11 @@ impl Place {
 
 /// The kind and the name in `arn:PARTITION:iot:REGION:ACCOUNT:KIND/NAME`.
 pub(crate) fn read(arn: &str) -> Result<(Kind, &str), Refusal> {
-    let unknown = || invalid(format!("{arn:?} is not the ARN of something this hub keeps"));
+    let unknown = || {
+        invalid(format!(
+            "{arn:?} is not the ARN of something this hub keeps"
+        ))
+    };
     let mut parts = arn.splitn(6, ':');
     let (Some("arn"), Some(_), Some("iot"), Some(_), Some(_), Some(resource)) = (
         parts.next(),
@@ -86,9 +91,50 @@ pub(crate) fn read_kind(arn: &str, kind: Kind) -> Result<&str, Refusal> {
     }
 }
 
-/// The certificate that an ARN names.
-pub(crate) fn read_certificate(arn: &str) -> Result<CertificateId, Refusal> {
-    parse(read_kind(arn, Kind::Certificate)?)
+/// The principal that an ARN or an identity's name stands for.
+pub(crate) fn read_principal(text: &str) -> Result<Principal, Refusal> {
+    match read_target(text)? {
+        PolicyTarget::Certificate(id) => Ok(Principal::Certificate(id)),
+        PolicyTarget::Identity(name) => Ok(Principal::Identity(name)),
+        PolicyTarget::Group(_) => Err(invalid(format!("{text:?} is a group, not a principal"))),
+    }
+}
+
+/// What a policy is attached to: a certificate, a group, or an identity from elsewhere
+/// (`region:uuid`).
+pub(crate) fn read_target(text: &str) -> Result<PolicyTarget, Refusal> {
+    if !text.starts_with("arn:") {
+        let is_identity = text
+            .split_once(':')
+            .is_some_and(|(region, id)| !region.is_empty() && id.len() == 36 && text.len() <= 256);
+        if is_identity {
+            return Ok(PolicyTarget::Identity(text.to_owned()));
+        }
+        return Err(invalid(format!(
+            "{text:?} is neither the ARN of a certificate or thing group nor an identity"
+        )));
+    }
+    match read(text)? {
+        (Kind::Certificate, id) => Ok(PolicyTarget::Certificate(parse(id)?)),
+        (Kind::ThingGroup, name) => Ok(PolicyTarget::Group(parse(name)?)),
+        (Kind::Policy | Kind::Thing | Kind::ThingType, _) => Err(invalid(format!(
+            "{text:?} is neither a certificate nor a thing group"
+        ))),
+    }
+}
+
+/// How a principal is named.
+pub(crate) fn principal_arn(place: &Place, principal: &Principal) -> String {
+    target_arn(place, &principal.clone().into())
+}
+
+/// How what a policy is attached to is named.
+pub(crate) fn target_arn(place: &Place, target: &PolicyTarget) -> String {
+    match target {
+        PolicyTarget::Certificate(id) => place.arn(Kind::Certificate, id),
+        PolicyTarget::Group(name) => place.arn(Kind::ThingGroup, name),
+        PolicyTarget::Identity(name) => name.clone(),
+    }
 }
 
 #[test]
@@ -101,7 +147,12 @@ fn what_is_given_out_is_read_back() {
         let arn = place.arn(kind, "a:b");
         assert_eq!(read(&arn).unwrap(), (kind, "a:b"), "{arn}");
     }
-    for wrong in ["", "arn:aws:iot:r:a:thing", "arn:aws:s3:r:a:thing/x", "arn:aws:iot:r:a:job/x"] {
+    for wrong in [
+        "",
+        "arn:aws:iot:r:a:thing",
+        "arn:aws:s3:r:a:thing/x",
+        "arn:aws:iot:r:a:job/x",
+    ] {
         assert!(read(wrong).is_err(), "{wrong}");
     }
 }

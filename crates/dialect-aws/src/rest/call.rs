@@ -105,9 +105,16 @@ impl Call<'_> {
 
     /// The body as JSON; an empty body is an empty object.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
-        let bytes: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        let bytes: &[u8] = if self.body.is_empty() {
+            b"{}"
+        } else {
+            &self.body
+        };
         serde_json::from_slice(bytes).map_err(|error| {
-            Refusal::malformed("aws.json", format!("the body is not what is expected: {error}"))
+            Refusal::malformed(
+                "aws.json",
+                format!("the body is not what is expected: {error}"),
+            )
         })
     }
 }
@@ -148,6 +155,14 @@ impl Reply {
         Self {
             content_type: None,
             body: Bytes::new(),
+        }
+    }
+
+    /// An empty JSON object: done, and there is nothing to tell.
+    pub(crate) const fn done() -> Self {
+        Self {
+            content_type: Some("application/json"),
+            body: Bytes::from_static(b"{}"),
         }
     }
 

@@ -1,12 +1,12 @@
 //! Connections of devices, seen and ended from outside.
 
-use hub::{ConnectionInfo, act};
+use hub::{ConnectionInfo, Page, act};
 use model::{ClientId, Refusal, RefusalKind};
 use serde_json::{Value, json};
 
 use super::{
     call::{Call, Outcome, Reply},
-    page::Page,
+    page::Paging,
 };
 use crate::policies::policy_filter;
 
@@ -42,17 +42,16 @@ pub(crate) fn describe(info: &ConnectionInfo, with_socket: bool) -> Value {
 
 /// `ListSubscriptions`.
 pub(crate) fn list_subscriptions(call: &Call<'_>) -> Outcome {
-    let page = Page::by_token(call)?;
+    let wanted = Paging::Tokens.request(call)?;
     let mut subscriptions = find(call)?.subscriptions;
     subscriptions.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let (entries, last) = page.cut(subscriptions, |(filter, _)| filter.as_str().to_owned());
-    let entries = entries
-        .iter()
-        .map(|(filter, qos)| {
-            json!({ "topicFilter": policy_filter(filter.as_str()), "qos": *qos as u8 })
-        })
-        .collect();
-    Ok(Reply::json(&page.finish("subscriptions", entries, last)))
+    let page = Page::cut(subscriptions, &wanted, |(filter, _)| filter.to_string())?;
+    let answer = Paging::Tokens.answer(
+        "subscriptions",
+        page,
+        |(filter, qos)| json!({ "topicFilter": policy_filter(filter.as_str()), "qos": *qos as u8 }),
+    );
+    Ok(Reply::json(&answer))
 }
 
 /// `DeleteConnection`.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     call::{Call, Outcome, Reply, invalid},
-    page::Page,
+    page::Paging,
 };
 use crate::policies::policy_topic;
 
@@ -159,13 +159,10 @@ pub(crate) fn get_retained(call: &Call<'_>) -> Outcome {
 
 /// `ListRetainedMessages`.
 pub(crate) fn list_retained(call: &Call<'_>) -> Outcome {
-    let page = Page::by_token(call)?;
-    let (messages, next) =
-        call.hub
-            .retained_messages(call.caller, page.after.as_deref(), page.limit)?;
-    let last = next.map(|topic| topic.to_string());
-    let entries = messages.iter().map(|message| summary(message)).collect();
-    Ok(Reply::json(&page.finish("retainedTopics", entries, last)))
+    let wanted = Paging::Tokens.request(call)?;
+    let page = call.hub.retained_messages(call.caller, &wanted)?;
+    let answer = Paging::Tokens.answer("retainedTopics", page, |message| summary(message));
+    Ok(Reply::json(&answer))
 }
 
 fn summary(message: &Message) -> Value {

@@ -4,9 +4,9 @@ use model::{Refusal, RefusalKind};
 
 use super::{
     call::{Call, Outcome},
-    connections, data, endpoint,
+    certificates, connections, data, endpoint, event_configurations, groups,
     operations::{Operation, Service},
-    sts,
+    policies, shadows, sts, tags, things, types,
 };
 
 pub(crate) async fn dispatch(call: &Call<'_>, operation: &Operation) -> Outcome {
@@ -20,7 +20,73 @@ pub(crate) async fn dispatch(call: &Call<'_>, operation: &Operation) -> Outcome 
 
 async fn control_plane(call: &Call<'_>, operation: &Operation) -> Outcome {
     match operation.name {
+        "CreateThing" => things::create(call).await,
+        "DescribeThing" => things::describe(call),
+        "UpdateThing" => things::update(call).await,
+        "DeleteThing" => things::delete(call).await,
+        "ListThings" => things::list(call),
+        "AttachThingPrincipal" => things::attach_principal(call).await,
+        "DetachThingPrincipal" => things::detach_principal(call).await,
+        "ListThingPrincipals" => things::list_principals(call),
+        "ListThingPrincipalsV2" => things::list_principals_v2(call),
+        "ListPrincipalThings" => things::list_of_principal(call),
+        "ListPrincipalThingsV2" => things::list_of_principal_v2(call),
+
+        "CreateThingType" => types::create(call).await,
+        "DescribeThingType" => types::describe(call),
+        "UpdateThingType" => types::update(call).await,
+        "DeprecateThingType" => types::deprecate(call).await,
+        "DeleteThingType" => types::delete(call).await,
+        "ListThingTypes" => types::list(call),
+
+        "CreateThingGroup" => groups::create(call).await,
+        "DescribeThingGroup" => groups::describe(call),
+        "UpdateThingGroup" => groups::update(call).await,
+        "DeleteThingGroup" => groups::delete(call).await,
+        "ListThingGroups" => groups::list(call),
+        "AddThingToThingGroup" => groups::add_thing(call).await,
+        "RemoveThingFromThingGroup" => groups::remove_thing(call).await,
+        "UpdateThingGroupsForThing" => groups::update_for_thing(call).await,
+        "ListThingsInThingGroup" => groups::list_things(call),
+        "ListThingGroupsForThing" => groups::list_for_thing(call),
+
+        "TagResource" => tags::tag(call).await,
+        "UntagResource" => tags::untag(call).await,
+        "ListTagsForResource" => tags::list(call),
+
+        "CreateKeysAndCertificate" => certificates::create_with_keys(call).await,
+        "CreateCertificateFromCsr" => certificates::create_from_csr(call).await,
+        "RegisterCertificate" => certificates::register(call).await,
+        "RegisterCertificateWithoutCA" => certificates::register_without_ca(call).await,
+        "DescribeCertificate" => certificates::describe(call),
+        "UpdateCertificate" => certificates::update(call).await,
+        "DeleteCertificate" => certificates::delete(call).await,
+        "ListCertificates" => certificates::list(call),
+        "ListCertificatesByCA" => certificates::list_by_ca(call),
+
+        "CreatePolicy" => policies::create(call).await,
+        "GetPolicy" => policies::get(call),
+        "DeletePolicy" => policies::delete(call).await,
+        "ListPolicies" => policies::list(call),
+        "CreatePolicyVersion" => policies::create_version(call).await,
+        "ListPolicyVersions" => policies::list_versions(call),
+        "GetPolicyVersion" => policies::get_version(call),
+        "DeletePolicyVersion" => policies::delete_version(call).await,
+        "SetDefaultPolicyVersion" => policies::set_default_version(call).await,
+        "AttachPolicy" => policies::attach(call).await,
+        "DetachPolicy" => policies::detach(call).await,
+        "ListAttachedPolicies" => policies::list_attached(call),
+        "ListTargetsForPolicy" => policies::list_targets(call),
+        "AttachPrincipalPolicy" => policies::attach_to_principal(call).await,
+        "DetachPrincipalPolicy" => policies::detach_from_principal(call).await,
+        "ListPrincipalPolicies" => policies::list_of_principal(call),
+        "ListPolicyPrincipals" => policies::list_principals(call),
+        "GetEffectivePolicies" => policies::effective(call),
+        "TestAuthorization" => policies::test(call),
+
         "DescribeEndpoint" => endpoint::describe(call),
+        "DescribeEventConfigurations" => event_configurations::describe(call),
+        "UpdateEventConfigurations" => event_configurations::update(call).await,
         _ => not_implemented(operation),
     }
 }
@@ -30,6 +96,10 @@ async fn data_plane(call: &Call<'_>, operation: &Operation) -> Outcome {
         "Publish" => data::publish(call).await,
         "GetRetainedMessage" => data::get_retained(call),
         "ListRetainedMessages" => data::list_retained(call),
+        "GetThingShadow" => shadows::get(call),
+        "UpdateThingShadow" => shadows::update(call).await,
+        "DeleteThingShadow" => shadows::delete(call).await,
+        "ListNamedShadowsForThing" => shadows::list(call),
         "GetConnection" => connections::get(call),
         "ListSubscriptions" => connections::list_subscriptions(call),
         "DeleteConnection" => connections::delete(call),

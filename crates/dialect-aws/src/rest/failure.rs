@@ -58,7 +58,7 @@ pub fn exception(service: Service, kind: RefusalKind, reason: ReasonId) -> (&'st
 fn control_plane(kind: RefusalKind, reason: &str) -> (&'static str, u16) {
     match kind {
         RefusalKind::Malformed => match reason {
-            "policy.malformed" => ("MalformedPolicyException", 400),
+            "policy.malformed" | "policy.too-large" => ("MalformedPolicyException", 400),
             "certificate.malformed" => ("CertificateValidationException", 400),
             _ => ("InvalidRequestException", 400),
         },
@@ -72,7 +72,6 @@ fn control_plane(kind: RefusalKind, reason: &str) -> (&'static str, u16) {
             _ => ("InvalidRequestException", 400),
         },
         RefusalKind::TooMany => match reason {
-            "policy.versions" => ("VersionsLimitExceededException", 409),
             "hub.rate" => ("ThrottlingException", 400),
             _ => ("LimitExceededException", 410),
         },
@@ -84,12 +83,15 @@ fn control_plane(kind: RefusalKind, reason: &str) -> (&'static str, u16) {
 }
 
 fn conflict(reason: &str) -> (&'static str, u16) {
-    let (_, what) = reason.split_once('.').unwrap_or(("", reason));
-    match what {
-        "version" | "version-conflict" => ("VersionConflictException", 409),
-        "active" | "state" => ("CertificateStateException", 406),
-        "versions" => ("VersionsLimitExceededException", 409),
-        "attached" | "in-use" | "not-empty" | "default-version" => ("DeleteConflictException", 409),
+    match reason {
+        "device.version-conflict" | "group.version-conflict" => ("VersionConflictException", 409),
+        "certificate.active" => ("CertificateStateException", 406),
+        "policy.versions-limit" => ("VersionsLimitExceededException", 409),
+        "certificate.has-devices"
+        | "certificate.has-policies"
+        | "policy.attached"
+        | "policy.has-versions"
+        | "policy.default-version" => ("DeleteConflictException", 409),
         _ => ("ConflictingResourceUpdateException", 409),
     }
 }
@@ -179,10 +181,9 @@ const fn signature_exception(service: Service, error: &SignatureError) -> &'stat
             | SignatureError::Payload
             | SignatureError::Mismatch { .. },
         ) => "SignatureDoesNotMatch",
-        (
-            Service::Iot | Service::IotData | Service::IotJobsData | Service::SecureTunneling,
-            _,
-        ) => name,
+        (Service::Iot | Service::IotData | Service::IotJobsData | Service::SecureTunneling, _) => {
+            name
+        }
     }
 }
 

@@ -119,8 +119,12 @@ impl Outbound {
         self.in_flight.len()
     }
 
+    pub(super) fn window_open(&self) -> bool {
+        self.in_flight.len() < self.window
+    }
+
     pub(super) fn can_send(&self, seq: u64) -> bool {
-        self.in_flight.len() < self.window && !self.in_flight.contains_key(&packet_id(seq))
+        self.window_open() && !self.in_flight.contains_key(&packet_id(seq))
     }
 
     pub(super) fn send(

@@ -1,0 +1,142 @@
+//! A client's messages: read by the dialect, carried out by the hub, answered in order.
+
+use broker::Message;
+use bytes::Bytes;
+use bytestring::ByteString;
+use dialect::Inbound;
+use hub::{Ack, DisconnectReason, Intent, timeline::Kind};
+use model::{Refusal, RefusalKind};
+use mqtt_proto::{EncodedPublish, PublishProperties, ReasonCode, Version, packet::Publish};
+
+use crate::{
+    answers::Answer,
+    conversation::{Conversation, Ending, refused},
+    refusals,
+};
+
+/// A payload that is this small a part of what was read with it is copied out.
+const COPIED_PART: usize = 4;
+
+impl Conversation {
+    /// Carries out one message.
+    ///
+    /// # Errors
+    ///
+    /// The end of the connection, when the client cannot be told of a refusal in any other way.
+    pub(crate) async fn publish(&mut self, publish: Publish) -> Result<(), Ending> {
+        let (qos, packet_id) = (publish.qos, publish.packet_id);
+        let done = match self.interpret(publish) {
+            Ok(Intent::Publish(request)) => self.connection.publish(request),
+            // Rare and large: boxed, so that idle connections do not hold room for it.
+            Ok(intent @ Intent::Shadow(..)) => Box::pin(self.connection.handle(intent)).await,
+            Err(refusal) => {
+                let subject = self.connection.caller().subject();
+                self.shared
+                    .hub
+                    .record_refusal(Kind::PublishRefused, subject, &refusal);
+                Err(refusal)
+            }
+        };
+        match (done, packet_id) {
+            (Ok(ack), Some(packet_id)) => {
+                let answer = Answer::Published {
+                    packet_id,
+                    qos,
+                    reason: ReasonCode::Success,
+                    text: None,
+                };
+                self.answers.push(ack, answer);
+            }
+            // Nobody waits for it.
+            (Ok(ack), None) => drop(ack),
+            // 3.1.1 §3.3.5: either a positive acknowledgement or the end of the connection.
+            (Err(refusal), _) if self.session.version() == Version::V311 => {
+                return Err(ended_by(&refusal));
+            }
+            (Err(refusal), Some(packet_id)) => {
+                let answer = Answer::Published {
+                    packet_id,
+                    qos,
+                    reason: refusals::codes(refusal.kind).puback,
+                    text: Some((*refusal.message).into()),
+                };
+                // Behind the answers to what came before.
+                self.answers.push(Ack::default(), answer);
+            }
+            (Err(refusal), None) => match refusal.kind {
+                // A message that may get lost, lost; it is in the timeline.
+                RefusalKind::TooMany | RefusalKind::Unavailable | RefusalKind::Internal => {}
+                RefusalKind::Malformed
+                | RefusalKind::Unauthenticated
+                | RefusalKind::Denied
+                | RefusalKind::NotFound
+                | RefusalKind::AlreadyExists
+                | RefusalKind::Conflict
+                | RefusalKind::TooLarge
+                | RefusalKind::Unsupported
+                | RefusalKind::Expired => return Err(ended_by(&refusal)),
+            },
+        }
+        Ok(())
+    }
+
+    fn interpret(&self, publish: Publish) -> Result<Intent, Refusal> {
+        let limit = self.shared.terms.payload_bytes;
+        if publish.payload.len() > limit {
+            return Err(Refusal::new(
+                RefusalKind::TooLarge,
+                "publish.too-large",
+                format!(
+                    "the payload has {} bytes, the most is {limit}",
+                    publish.payload.len()
+                ),
+            ));
+        }
+        let payload = if publish.payload.len() < self.read_bytes / COPIED_PART {
+            Bytes::copy_from_slice(&publish.payload)
+        } else {
+            publish.payload
+        };
+        let inbound = Inbound {
+            topic: own(&publish.topic),
+            payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            properties: own_properties(publish.properties),
+            packet_id: publish.packet_id,
+        };
+        let caller = self.connection.caller();
+        self.shared.dialect.interpret(caller, inbound)
+    }
+}
+
+fn ended_by(refusal: &Refusal) -> Ending {
+    refused(refusal, DisconnectReason::Unauthorized)
+}
+
+/// A copy of its own: topics are remembered for long, and must not keep a whole read buffer alive.
+pub(crate) fn own(text: &ByteString) -> ByteString {
+    ByteString::from(&**text)
+}
+
+/// The same for what travels with a message.
+pub(crate) fn own_properties(mut properties: PublishProperties) -> PublishProperties {
+    for text in [&mut properties.content_type, &mut properties.response_topic] {
+        if let Some(text) = text {
+            *text = own(text);
+        }
+    }
+    if let Some(data) = &mut properties.correlation_data {
+        *data = Bytes::copy_from_slice(data);
+    }
+    for (name, value) in &mut properties.user_properties {
+        *name = own(name);
+        *value = own(value);
+    }
+    properties
+}
+
+/// A message under a topic as one dialect spells it.
+pub(crate) fn encode(topic: &str, message: &Message) -> EncodedPublish {
+    EncodedPublish::new(topic, &message.payload, &message.properties)
+}

@@ -1,0 +1,71 @@
+//! The service that connections are handed to.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use dialect::Dialect;
+use hub::Hub;
+use listen::{Io, Peer, Service, ServiceFuture, Shutdown};
+
+use crate::{connect, conversation::Conversation, terms::Terms};
+
+/// Serves MQTT 3.1.1 and 5.0 on any byte stream.
+///
+/// A panic in one connection ends that connection: its task is spawned, so the runtime catches
+/// it, and the hub's side of the connection tells on being dropped.
+#[derive(Clone)]
+pub struct Mqtt(Arc<Shared>);
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) hub: Hub,
+    pub(crate) dialect: Arc<dyn Dialect>,
+    pub(crate) terms: Terms,
+    named: AtomicU64,
+}
+
+impl Mqtt {
+    /// Serves `hub` as `dialect` spells it, on the terms of the hub's profile.
+    #[must_use]
+    pub fn new(hub: Hub, dialect: Arc<dyn Dialect>) -> Self {
+        let terms = Terms::of(hub.config().profile);
+        Self(Arc::new(Shared {
+            hub,
+            dialect,
+            terms,
+            named: AtomicU64::new(0),
+        }))
+    }
+}
+
+impl fmt::Debug for Mqtt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mqtt").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// A client id for a client that gave none: unique, and not a secret.
+    pub(crate) fn name_client(&self) -> String {
+        let number = self.named.fetch_add(1, Ordering::Relaxed);
+        format!("auto-{:x}-{number:x}", self.hub.now().millis())
+    }
+}
+
+impl Service for Mqtt {
+    fn serve(&self, io: Io, peer: Peer, shutdown: Shutdown) -> ServiceFuture {
+        let shared = Arc::clone(&self.0);
+        Box::pin(async move {
+            // Boxed apart: what it holds is given back once the client is known.
+            let Some(opened) = Box::pin(connect::open(&shared, io, peer, shutdown)).await else {
+                return;
+            };
+            Conversation::new(shared, *opened).run().await;
+        })
+    }
+}
