@@ -1086,7 +1086,7 @@ fn reserved_topics_are_decided_on_in_the_authors_spelling() {
             "$aws/events/presence/connected/pump-7",
         ),
         ("a/b", "a/b"),
-        ("$hub", "$hub"),
+        ("$hub", "$aws"),
         ("$hubbub/a", "$hubbub/a"),
     ] {
         assert_eq!(policy_topic(canonical), spelled);

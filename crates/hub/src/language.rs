@@ -28,4 +28,9 @@ pub trait PolicyLanguage: policy::Spelling + Send + Sync {
 
     /// A canonical topic filter, shared or not, as policies spell it.
     fn filter<'a>(&self, canonical: &'a str) -> Cow<'a, str>;
+
+    /// The full name of a resource of this hub, such as `thing/T`, as authors write it.
+    fn resource_name(&self, resource: &str) -> String {
+        resource.to_owned()
+    }
 }

@@ -67,6 +67,7 @@ pub use provision::DevicePolicy;
 pub use publish::Ack;
 pub use registry_events::{DeviceIdentity, GroupIdentity, Operation, RegistryChange};
 pub use shadows::ShadowNames;
+pub use store::{AttributeFilter, DeviceFilter, GroupFilter, Order};
 pub use test_authorization::{
     AuthorizationCheck, AuthorizationResult, AuthorizationTest, EffectivePolicy,
 };

@@ -64,7 +64,11 @@ impl<T> Page<T> {
     }
 
     /// A page of a list that is in memory whole, sorted by `key`.
-    pub(crate) fn cut(
+    ///
+    /// # Errors
+    ///
+    /// `page.token`, `page.limit`.
+    pub fn cut(
         items: Vec<T>,
         request: &PageRequest,
         key: impl Fn(&T) -> String,

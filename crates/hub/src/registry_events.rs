@@ -1,15 +1,15 @@
 //! Changes of the registry as messages on the hub's topics, as far as they are switched on.
 //!
-//! Topics and members follow AWS's: `$hub/events/thing/{name}/created` and so on. Resource names of
-//! a cloud (`groupArn`) are not among the members, because the hub has none. Source: AWS IoT Core
-//! Developer Guide, "Registry events".
+//! Topics and members follow AWS's: `$hub/events/thing/{name}/created` and so on. Full names of
+//! resources (`groupArn`) are spelled by the policy language, because the hub has none. Source: AWS
+//! IoT Core Developer Guide, "Registry events".
 
 use model::{DeviceId, GroupName, Timestamp, TopicName, TypeName};
 use mqtt_proto::QoS;
 use registry::{DeviceRecord, EventFamily, GroupRecord, TypeRecord};
 use serde_json::{Value, json};
 
-use crate::Hub;
+use crate::{Hub, PolicyLanguage};
 
 /// What was done to something.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -124,7 +124,9 @@ impl RegistryChange {
     }
 
     /// What is told of it.
-    fn payload(&self) -> Value {
+    fn payload(&self, language: &dyn PolicyLanguage) -> Value {
+        let group_arn =
+            |group: &GroupIdentity| language.resource_name(&format!("thinggroup/{}", group.name));
         match self {
             Self::Device(device) => json!({
                 "eventType": "THING_EVENT",
@@ -163,18 +165,19 @@ impl RegistryChange {
                     "parentGroupId": parent.map(|parent| &parent.uuid),
                     "description": group.description,
                     "rootToParentThingGroups": ancestors.iter().map(|above| json!({
-                        "groupName": above.name.as_str(),
+                        "groupArn": group_arn(above),
                         "groupId": above.uuid,
                     })).collect::<Vec<_>>(),
                     "attributes": group.attributes.as_map(),
+                    "dynamicGroupMappingId": null,
                 })
             }
             Self::Membership { device, group } => json!({
                 "eventType": "THING_GROUP_MEMBERSHIP_EVENT",
+                "groupArn": group_arn(group),
                 "groupId": group.uuid,
-                "groupName": group.name.as_str(),
+                "thingArn": language.resource_name(&format!("thing/{}", device.id)),
                 "thingId": device.uuid,
-                "thingName": device.id.as_str(),
                 // Names the pair, as long as both exist.
                 "membershipId": format!("{}/{}", group.uuid, device.uuid),
             }),
@@ -250,7 +253,7 @@ impl Hub {
         let Ok(topic) = TopicName::new(change.topic(operation)) else {
             return;
         };
-        let mut payload = change.payload();
+        let mut payload = change.payload(&*self.0.language);
         payload["eventId"] = new_uuid().into();
         payload["timestamp"] = self.now().millis().into();
         payload["operation"] = operation.name().into();
@@ -266,4 +269,111 @@ impl Hub {
 /// A random UUID: which thing of a name this is, or which state of it.
 pub(crate) fn new_uuid() -> String {
     uuid::Uuid::new_v4().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use registry::{AttributeChange, Attributes};
+
+    use super::*;
+    const AT: Timestamp = Timestamp::from_millis(1_234_567_890_123);
+
+    #[test]
+    fn each_change_is_told_where_and_how_the_guide_says() {
+        let attributes = || {
+            let mut attributes = Attributes::default();
+            attributes
+                .apply(AttributeChange::Replace(
+                    [("k".to_owned(), "v".to_owned())].into(),
+                ))
+                .unwrap();
+            attributes
+        };
+        let device = || DeviceIdentity {
+            id: "T".parse().unwrap(),
+            uuid: "t-id".into(),
+        };
+        let group = |name: &str| GroupIdentity {
+            name: name.parse().unwrap(),
+            uuid: format!("{name}-id"),
+        };
+        check(
+            Operation::Created,
+            &RegistryChange::Device(DeviceRecord {
+                id: "T".parse().unwrap(),
+                uuid: "t-id".into(),
+                device_type: None,
+                attributes: attributes(),
+                version: 1,
+                created_at: AT,
+                modified_at: AT,
+            }),
+            "thing/T/created",
+            r#""eventType":"THING_EVENT","thingId":"t-id","thingName":"T","versionNumber":1,"thingTypeName":null,"attributes":{"k":"v"}"#,
+        );
+        check(
+            Operation::Updated,
+            &RegistryChange::Type(TypeRecord {
+                name: "Y".parse().unwrap(),
+                uuid: "y-id".into(),
+                description: "d".into(),
+                searchable_attributes: vec!["k".into()],
+                deprecated_at: Some(AT),
+                created_at: AT,
+            }),
+            "thingType/Y/updated",
+            r#""eventType":"THING_TYPE_EVENT","thingTypeId":"y-id","thingTypeName":"Y","isDeprecated":true,"deprecationDate":1234567890123,"searchableAttributes":["k"],"description":"d""#,
+        );
+        check(
+            Operation::Added,
+            &RegistryChange::TypeAssociation {
+                device: device(),
+                device_type: "Y".parse().unwrap(),
+            },
+            "thingTypeAssociation/thing/T/thingType/Y/added",
+            r#""eventType":"THING_TYPE_ASSOCIATION_EVENT","thingId":"t-id","thingName":"T","thingTypeName":"Y""#,
+        );
+        check(
+            Operation::Deleted,
+            &RegistryChange::Group {
+                group: GroupRecord {
+                    name: "G".parse().unwrap(),
+                    uuid: "G-id".into(),
+                    parent: Some("P".parse().unwrap()),
+                    description: String::new(),
+                    attributes: Attributes::default(),
+                    version: 3,
+                    created_at: AT,
+                },
+                ancestors: vec![group("R"), group("P")],
+            },
+            "thingGroup/G/deleted",
+            r#""eventType":"THING_GROUP_EVENT","thingGroupId":"G-id","thingGroupName":"G","versionNumber":3,"parentGroupName":"P","parentGroupId":"P-id","description":"","rootToParentThingGroups":[{"groupArn":"thinggroup/R","groupId":"R-id"},{"groupArn":"thinggroup/P","groupId":"P-id"}],"attributes":{},"dynamicGroupMappingId":null"#,
+        );
+        check(
+            Operation::Removed,
+            &RegistryChange::Membership {
+                device: device(),
+                group: group("G"),
+            },
+            "thingGroupMembership/thingGroup/G/thing/T/removed",
+            r#""eventType":"THING_GROUP_MEMBERSHIP_EVENT","groupArn":"thinggroup/G","groupId":"G-id","thingArn":"thing/T","thingId":"t-id","membershipId":"G-id/t-id""#,
+        );
+        check(
+            Operation::Added,
+            &RegistryChange::Hierarchy {
+                parent: group("P"),
+                child: group("C"),
+            },
+            "thingGroupHierarchy/thingGroup/P/childThingGroup/C/added",
+            r#""eventType":"THING_GROUP_HIERARCHY_EVENT","thingGroupId":"P-id","thingGroupName":"P","childThingGroupId":"C-id","childThingGroupName":"C""#,
+        );
+    }
+
+    #[track_caller]
+    fn check(operation: Operation, change: &RegistryChange, topic: &str, members: &str) {
+        assert_eq!(change.topic(operation), format!("$hub/events/{topic}"));
+        let payload = change.payload(&crate::shadows::tests::NoPolicies);
+        assert_eq!(payload.to_string(), format!("{{{members}}}"));
+    }
 }

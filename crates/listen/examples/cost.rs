@@ -8,7 +8,7 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "a measurement, not a part of the hub: it prints, reads the clock and gives up"
+    reason = "a measurement, not a part of the hub: it prints, spawns and gives up"
 )]
 
 use std::{
@@ -109,7 +109,8 @@ async fn serve() {
         http: Arc::new(Idle),
         amqp: None,
     };
-    let gate = Gate::new(services, Arc::new(Print), Tasks::new(1_000_000), shutdown);
+    let tasks = Tasks::new(1_000_000);
+    let gate = Gate::new(services, Arc::new(Print), tasks, shutdown, Arc::new(|| NOW));
     let tls = Security::Tls(Tls::new(identity));
     let listener = Listener::bind(([127, 0, 0, 1], 0).into(), tls).unwrap();
     let device = authority

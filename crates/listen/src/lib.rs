@@ -24,7 +24,7 @@ mod tls;
 mod verifier;
 
 pub use failure::{HandshakeFailure, HandshakeObserver, Stage, reasons};
-pub use gate::{Deadlines, Gate, Service, ServiceFuture, Services};
+pub use gate::{Clock, Deadlines, Gate, Service, ServiceFuture, Services};
 pub use identity::{IdentityError, ServerIdentity};
 pub use io::{Io, Stream};
 pub use listener::{BindError, Listener, Security};

@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use model::limits;
+use model::{Timestamp, limits};
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use tokio::{
     io::AsyncBufReadExt,
     net::{TcpListener, TcpStream},
-    time::{Instant, timeout_at},
+    time::timeout,
 };
 use tracing::warn;
 
@@ -161,7 +161,7 @@ fn admit(
     let arrival = Arrival {
         address: SocketAddr::new(canonical(address.ip()), address.port()),
         local_port,
-        at: Instant::now(),
+        at: (gate.clock)(),
     };
     let refuse = |cause| gate.report(arrival.failure(Stage::Accept, &Hello::default(), cause));
     let permit = match gate.permits.acquire(address.ip()) {
@@ -189,7 +189,7 @@ const fn canonical(address: IpAddr) -> IpAddr {
 struct Arrival {
     address: SocketAddr,
     local_port: u16,
-    at: Instant,
+    at: Timestamp,
 }
 
 impl Arrival {
@@ -264,8 +264,8 @@ async fn connect(
     let mut socket = Socket::with_limit(tcp, permit, limits::UNAUTHENTICATED_BYTES);
     match security {
         Security::Tls(tls) => {
-            let deadline = arrival.at + gate.deadlines.handshake;
-            let mut stream = match timeout_at(deadline, tls.accept(socket, hello)).await {
+            let accept = tls.accept(socket, hello);
+            let mut stream = match timeout(gate.deadlines.handshake, accept).await {
                 Ok(outcome) => outcome?,
                 Err(late) => {
                     let stage = if hello.complete {
@@ -280,7 +280,7 @@ async fn connect(
                 &stream,
                 arrival.address,
                 arrival.local_port,
-                arrival.at.elapsed(),
+                (gate.clock)().since(arrival.at),
             );
             // The leaf is known from here on, should the first byte never come.
             hello.presented = peer.chain.first().cloned();
@@ -327,8 +327,7 @@ async fn first_byte(
     peek: impl Future<Output = io::Result<Option<u8>>>,
 ) -> Result<Option<u8>, (Stage, Cause)> {
     let stage = Stage::FirstByte;
-    let deadline = Instant::now() + gate.deadlines.hello;
-    match timeout_at(deadline, peek).await {
+    match timeout(gate.deadlines.hello, peek).await {
         Ok(Ok(Some(byte))) => Ok(Some(byte)),
         Ok(Ok(None)) => {
             let cause = Cause::new(reasons::CLOSED_SILENTLY, "the peer closed");

@@ -26,7 +26,7 @@ pub struct Peer {
     pub cipher: Option<&'static str>,
     /// The key exchange, such as `X25519MLKEM768`.
     pub key_exchange: Option<&'static str>,
-    /// From accepting the connection to the end of the handshake.
+    /// From accepting the connection to the end of the handshake, whole milliseconds.
     pub handshake: Duration,
 }
 

@@ -92,6 +92,10 @@ pub const POLICY_STATEMENTS: usize = 1000;
 pub const POLICY_LIST_ENTRIES: usize = 1000;
 /// Bytes of one resource pattern or condition value. Hub: a topic, its ARN and escapes.
 pub const POLICY_PATTERN_BYTES: usize = 2 * TOPIC_BYTES;
+/// Ways in which the wildcards of one resource pattern may reach across its prefix. Hub.
+pub const POLICY_PATTERN_ALTERNATIVES: usize = 64;
+/// Variables of one statement that a decision shows. Hub.
+pub const POLICY_VARIABLES_SHOWN: usize = 64;
 /// Levels of JSON nesting in a policy document. Hub: the language itself needs 6.
 pub const POLICY_DEPTH: usize = 10;
 /// Characters of a policy variable's value that may be substituted. AWS: 1,024.

@@ -7,7 +7,7 @@ use hub::{ConnectRequest, Connection, PeerFacts, Will, timeline::Kind, timeline:
 use listen::{Io, Peer, Shutdown};
 use model::{ClientId, ReasonId, Refusal, RefusalKind, limits};
 use mqtt_proto::{
-    DecodeError, ReasonCode, Version,
+    DecodeError, Version,
     codec::Decoder,
     packet::{self, ConnAckProperties, Connect, Packet},
     server::{Event, Session},

@@ -23,12 +23,14 @@ use mqtt_proto::{
     packet::{self, Packet},
     server::{Event, Outgoing, Sent, Session, Violation},
 };
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use crate::{
     answers::{Answer, Answers},
     connect::Opened,
-    farewell, publishing, refusals,
+    farewell,
+    publishing::{self, Request},
+    refusals,
     service::Shared,
     wire::Wire,
 };
@@ -57,6 +59,8 @@ pub(crate) struct Conversation {
     left_packets: bool,
     /// Times in a row that the client was found to take nothing.
     stalled_checks: u32,
+    /// Whether the alarm is set to look at that again.
+    watches_stall: bool,
 }
 
 /// How a connection ends.
@@ -89,25 +93,35 @@ impl Conversation {
             // What came behind the CONNECT.
             left_packets: true,
             stalled_checks: 0,
+            watches_stall: false,
         }
     }
 
     /// Serves the connection until it ends, and takes leave.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         let ending = self.converse().await;
+        // Boxed, so that idle connections do not hold room for it.
+        Box::pin(self.leave(ending)).await;
+    }
+
+    /// Takes leave at once, because the hub stops.
+    pub(crate) async fn stop(self: Box<Self>) {
+        self.leave(closed(&CloseReason::ShuttingDown)).await;
+    }
+
+    async fn leave(self: Box<Self>, ending: Ending) {
         let Self {
             mut session,
             mut wire,
             connection,
             ..
-        } = self;
+        } = *self;
         if let Some((code, text)) = &ending.words {
             session.close(*code, Some(text), &mut wire.output);
         }
         // First the hub, then the socket: nobody waits for a client that is gone.
         connection.end(ending.disconnect);
-        // Boxed, so that idle connections do not hold room for it.
-        Box::pin(async move { farewell::say(&mut wire).await }).await;
+        farewell::say(&mut wire).await;
     }
 
     async fn converse(&mut self) -> Ending {
@@ -126,6 +140,7 @@ impl Conversation {
 
     /// Reads, answers, delivers and writes until nothing more can be done now.
     fn poll_wake(&mut self, context: &mut Context<'_>, mut alarm: Pin<&mut Sleep>) -> Poll<Woken> {
+        self.wire.borrow_room();
         loop {
             match self.poll_read(context) {
                 Poll::Ready(Ok(true)) => return Poll::Ready(Woken::Packets),
@@ -134,7 +149,7 @@ impl Conversation {
                 Poll::Pending => {}
             }
             match self.poll_speak(context) {
-                Ok(true) => self.stalled_checks = 0,
+                Ok(true) => {}
                 Ok(false) if self.has_read => {}
                 Ok(false) => break,
                 Err(ending) => return Poll::Ready(Woken::End(ending)),
@@ -143,19 +158,17 @@ impl Conversation {
         }
         self.wire.release_room();
         while alarm.as_mut().poll(context).is_ready() {
+            self.watches_stall = false;
             if let Some(ending) = self.alarmed(context) {
                 return Poll::Ready(Woken::End(ending));
             }
-            let wait = self.silence_left().unwrap_or(FAR_AWAY);
-            alarm.as_mut().reset(Instant::now() + wait);
+            alarm.set(sleep(self.silence_left().unwrap_or(FAR_AWAY)));
         }
-        if self.is_stalled() {
-            let soon = Instant::now() + STALL_CHECK;
-            if alarm.deadline() > soon {
-                alarm.as_mut().reset(soon);
-                // Registers the new time; it has not come yet.
-                let _pending = alarm.as_mut().poll(context);
-            }
+        if self.is_stalled() && !self.watches_stall {
+            self.watches_stall = true;
+            alarm.set(sleep(STALL_CHECK));
+            // Registers the new time; it has not come yet.
+            let _pending = alarm.as_mut().poll(context);
         }
         Poll::Pending
     }
@@ -194,23 +207,28 @@ impl Conversation {
                 return Ok(());
             }
             match self.decoder.decode(&mut self.wire.input) {
-                Ok(Some(packet)) => self.carry_out(packet).await?,
+                Ok(Some(packet)) => {
+                    if let Some(request) = self.carry_out(packet)? {
+                        Box::pin(self.answer(request)).await?;
+                    }
+                }
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(violated(&error.into())),
             }
         }
     }
 
-    async fn carry_out(&mut self, packet: Packet) -> Result<(), Ending> {
+    /// Carries out one packet, or says which request of it takes longer.
+    fn carry_out(&mut self, packet: Packet) -> Result<Option<Box<Request>>, Ending> {
         let now = self.shared.hub.now();
         let output = &mut self.wire.output;
         let event = match self.session.handle(packet, now, output) {
             Ok(Some(event)) => event,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(None),
             Err(violation) => return Err(violated(&violation)),
         };
         match event {
-            Event::Publish(publish) => self.publish(publish).await?,
+            Event::Publish(publish) => return self.publish(publish),
             Event::Duplicate { packet_id } => self.answers.push(
                 hub::Ack::default(),
                 Answer::Published {
@@ -237,7 +255,7 @@ impl Conversation {
             // A second CONNECT is a violation.
             Event::Connect(_) => {}
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Gives answers and deliveries, and writes. Returns whether anything moved.
@@ -351,6 +369,9 @@ impl Conversation {
 
     /// The alarm rang: has the client been silent for too long, or does it take nothing?
     fn alarmed(&mut self, context: &mut Context<'_>) -> Option<Ending> {
+        if self.wire.has_moved() {
+            self.stalled_checks = 0;
+        }
         if self.is_stalled() {
             self.stalled_checks += 1;
             if STALL_CHECK * self.stalled_checks > limits::STALL_DEADLINE {

@@ -1,12 +1,14 @@
 //! A client's messages: read by the dialect, carried out by the hub, answered in order.
 
+use std::num::NonZeroU16;
+
 use broker::Message;
 use bytes::Bytes;
 use bytestring::ByteString;
 use dialect::Inbound;
 use hub::{Ack, DisconnectReason, Intent, timeline::Kind};
 use model::{Refusal, RefusalKind};
-use mqtt_proto::{EncodedPublish, PublishProperties, ReasonCode, Version, packet::Publish};
+use mqtt_proto::{EncodedPublish, PublishProperties, QoS, ReasonCode, Version, packet::Publish};
 
 use crate::{
     answers::Answer,
@@ -17,18 +19,30 @@ use crate::{
 /// A payload that is this small a part of what was read with it is copied out.
 const COPIED_PART: usize = 4;
 
+/// What a message asks for beyond being delivered.
+pub(crate) struct Request {
+    intent: Intent,
+    qos: QoS,
+    packet_id: Option<NonZeroU16>,
+}
+
 impl Conversation {
-    /// Carries out one message.
+    /// Publishes one message, or gives back what it asks for beyond that.
     ///
     /// # Errors
     ///
     /// The end of the connection, when the client cannot be told of a refusal in any other way.
-    pub(crate) async fn publish(&mut self, publish: Publish) -> Result<(), Ending> {
+    pub(crate) fn publish(&mut self, publish: Publish) -> Result<Option<Box<Request>>, Ending> {
         let (qos, packet_id) = (publish.qos, publish.packet_id);
         let done = match self.interpret(publish) {
             Ok(Intent::Publish(request)) => self.connection.publish(request),
-            // Rare and large: boxed, so that idle connections do not hold room for it.
-            Ok(intent @ Intent::Shadow(..)) => Box::pin(self.connection.handle(intent)).await,
+            Ok(intent @ Intent::Shadow(..)) => {
+                return Ok(Some(Box::new(Request {
+                    intent,
+                    qos,
+                    packet_id,
+                })));
+            }
             Err(refusal) => {
                 let subject = self.connection.caller().subject();
                 self.shared
@@ -37,6 +51,27 @@ impl Conversation {
                 Err(refusal)
             }
         };
+        self.done(done, qos, packet_id)?;
+        Ok(None)
+    }
+
+    /// Carries out what a message asks for; the packets behind it wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::publish`].
+    pub(crate) async fn answer(&mut self, request: Box<Request>) -> Result<(), Ending> {
+        let done = self.connection.handle(request.intent).await;
+        self.done(done, request.qos, request.packet_id)
+    }
+
+    /// Has the client told what became of its message.
+    fn done(
+        &mut self,
+        done: Result<Ack, Refusal>,
+        qos: QoS,
+        packet_id: Option<NonZeroU16>,
+    ) -> Result<(), Ending> {
         match (done, packet_id) {
             (Ok(ack), Some(packet_id)) => {
                 let answer = Answer::Published {
@@ -121,10 +156,9 @@ pub(crate) fn own(text: &ByteString) -> ByteString {
 
 /// The same for what travels with a message.
 pub(crate) fn own_properties(mut properties: PublishProperties) -> PublishProperties {
-    for text in [&mut properties.content_type, &mut properties.response_topic] {
-        if let Some(text) = text {
-            *text = own(text);
-        }
+    let texts = [&mut properties.content_type, &mut properties.response_topic];
+    for text in texts.into_iter().flatten() {
+        *text = own(text);
     }
     if let Some(data) = &mut properties.correlation_data {
         *data = Bytes::copy_from_slice(data);

@@ -126,6 +126,10 @@ pub fn table() -> String {
 
 /// The stable name under which the timeline keeps a breach of the protocol.
 #[must_use]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "codes that say nothing more than that the protocol was broken"
+)]
 pub const fn violation_id(code: ReasonCode) -> &'static str {
     match code {
         ReasonCode::MalformedPacket => "mqtt.malformed-packet",
@@ -140,7 +144,6 @@ pub const fn violation_id(code: ReasonCode) -> &'static str {
         ReasonCode::PayloadFormatInvalid => "mqtt.payload-format",
         ReasonCode::QosNotSupported => "mqtt.qos",
         ReasonCode::SubscriptionIdentifiersNotSupported => "mqtt.subscription-id",
-        // Every other breach is one of the protocol as such.
         _ => "mqtt.protocol-error",
     }
 }

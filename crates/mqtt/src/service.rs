@@ -61,11 +61,29 @@ impl Service for Mqtt {
     fn serve(&self, io: Io, peer: Peer, shutdown: Shutdown) -> ServiceFuture {
         let shared = Arc::clone(&self.0);
         Box::pin(async move {
+            let stopping = shutdown.clone();
             // Boxed apart: what it holds is given back once the client is known.
             let Some(opened) = Box::pin(connect::open(&shared, io, peer, shutdown)).await else {
                 return;
             };
-            Conversation::new(shared, *opened).run().await;
+            let conversation = Box::new(Conversation::new(shared, *opened));
+            // Whoever ends all connections at shutdown may have missed this one.
+            if stopping.is_requested() {
+                return Box::pin(conversation.stop()).await;
+            }
+            drop(stopping);
+            conversation.run().await;
         })
     }
+}
+
+/// An idle connection is to cost as little as possible: it is this, its socket with the state of
+/// TLS, and the hub's side of it.
+#[test]
+fn an_idle_connection_is_small() {
+    const fn bytes<F>(_: fn(Box<Conversation>) -> F) -> usize {
+        size_of::<F>()
+    }
+    let bytes = bytes(Conversation::run) + size_of::<Conversation>();
+    assert!(bytes <= 1536, "{bytes} bytes");
 }

@@ -1,7 +1,7 @@
 //! A byte stream with a buffer on each side, both of which vanish while nothing is said.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -14,10 +14,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// Bytes read at a time.
 const READ_BYTES: usize = 32 * 1024;
 
-/// Room that an empty buffer may keep, in bytes. An idle connection is to hold next to nothing.
-const KEPT_BYTES: usize = 256;
+/// The largest buffer worth keeping for the next connection on this thread, in bytes.
+const SPARE_BYTES: usize = 256 * 1024;
 
 thread_local! {
+    /// Room for what is written, lent to whichever connection is awake.
+    static SPARE: Cell<BytesMut> = Cell::new(BytesMut::new());
+
     /// What is read lands here first, so that no idle connection holds room for it.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
@@ -28,6 +31,7 @@ pub(crate) struct Wire {
     pub(crate) input: BytesMut,
     pub(crate) output: BytesMut,
     needs_flush: bool,
+    moved: bool,
 }
 
 impl Wire {
@@ -37,6 +41,7 @@ impl Wire {
             input: BytesMut::new(),
             output: BytesMut::new(),
             needs_flush: false,
+            moved: false,
         }
     }
 
@@ -62,6 +67,7 @@ impl Wire {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.needs_flush = true;
+            self.moved = true;
             self.output.advance(written);
         }
         ready!(Pin::new(&mut self.io).poll_flush(context))?;
@@ -73,12 +79,28 @@ impl Wire {
         Pin::new(&mut self.io).poll_shutdown(context)
     }
 
+    /// Whether the socket took anything since this was asked last.
+    pub(crate) const fn has_moved(&mut self) -> bool {
+        std::mem::replace(&mut self.moved, false)
+    }
+
+    /// Takes room to write into, to be given back before the connection sleeps.
+    pub(crate) fn borrow_room(&mut self) {
+        if self.output.capacity() == 0 {
+            self.output = SPARE.take();
+        }
+    }
+
     /// Gives back room that is not used. What was read stays alive as long as a message shares
-    /// it, so a buffer is left behind rather than reused.
+    /// it, so an empty input is left behind rather than reused.
     pub(crate) fn release_room(&mut self) {
-        for buffer in [&mut self.input, &mut self.output] {
-            if buffer.is_empty() && buffer.capacity() > KEPT_BYTES {
-                *buffer = BytesMut::new();
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        if self.output.is_empty() {
+            let room = std::mem::take(&mut self.output);
+            if room.capacity() <= SPARE_BYTES {
+                SPARE.set(room);
             }
         }
     }

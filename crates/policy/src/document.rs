@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use model::limits;
+
 use crate::{Actions, Condition, Pattern, VariableUse};
 
 /// A policy document.
@@ -51,7 +53,8 @@ pub struct ResourcePattern {
 }
 
 impl Statement {
-    /// The variables that its resources and conditions name, each once, in order.
+    /// The variables that its resources and conditions name, each once, in order; at most the
+    /// first [`limits::POLICY_VARIABLES_SHOWN`].
     #[must_use]
     pub fn variables(&self) -> Vec<&VariableUse> {
         let in_resources = self
@@ -62,6 +65,9 @@ impl Statement {
         let in_conditions = self.conditions.iter().flat_map(Condition::variables);
         let mut found: Vec<&VariableUse> = Vec::new();
         for used in in_resources.chain(in_conditions) {
+            if found.len() == limits::POLICY_VARIABLES_SHOWN {
+                break;
+            }
             if !found.contains(&used) {
                 found.push(used);
             }

@@ -61,6 +61,9 @@ pub enum InvalidPattern {
         /// Offset of the `$`.
         at: usize,
     },
+    /// Its wildcards may end a prefix in more than [`limits::POLICY_PATTERN_ALTERNATIVES`] places.
+    #[error("its wildcards can be read in too many ways; write out its beginning")]
+    Ambiguous,
 }
 
 impl Pattern {
@@ -139,8 +142,11 @@ impl Pattern {
     /// The patterns that what follows `prefix` must match, when the whole is to match this one:
     /// none when no text with that prefix can match. A variable never stands for a part of the
     /// prefix.
-    #[must_use]
-    pub fn after(&self, prefix: &Prefix) -> Vec<Self> {
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPattern::Ambiguous`].
+    pub fn after(&self, prefix: &Prefix) -> Result<Vec<Self>, InvalidPattern> {
         residuals(self, prefix)
     }
 

@@ -3,7 +3,12 @@
 
 use std::collections::HashSet;
 
-use crate::pattern::{Builder, Pattern, Piece};
+use model::limits;
+
+use crate::{
+    InvalidPattern,
+    pattern::{Builder, Pattern, Piece},
+};
 
 /// A set of prefixes that patterns are relieved of: the ways through these steps.
 #[derive(Clone, Debug, Default)]
@@ -59,9 +64,15 @@ struct Place {
     byte: usize,
 }
 
+/// Places looked at for one pattern: far more than a resource name with a few wildcards needs.
+const PLACES: usize = 1 << 16;
+
 /// Runs the pattern and the prefix side by side and gathers the places in the pattern at which the
-/// prefix ends. Bounded by the product of their lengths.
-pub(crate) fn residuals(pattern: &Pattern, prefix: &Prefix) -> Vec<Pattern> {
+/// prefix ends, the latest first: they have the fewest wildcards left and read best.
+pub(crate) fn residuals(
+    pattern: &Pattern,
+    prefix: &Prefix,
+) -> Result<Vec<Pattern>, InvalidPattern> {
     let parts = pattern.parts();
     let start = Place {
         part: 0,
@@ -74,6 +85,9 @@ pub(crate) fn residuals(pattern: &Pattern, prefix: &Prefix) -> Vec<Pattern> {
     while let Some((place, step)) = open.pop() {
         if !seen.insert((place, step)) {
             continue;
+        }
+        if seen.len() > PLACES {
+            return Err(InvalidPattern::Ambiguous);
         }
         let Some(wanted) = prefix.steps.get(step) else {
             ends.push(place);
@@ -125,30 +139,22 @@ pub(crate) fn residuals(pattern: &Pattern, prefix: &Prefix) -> Vec<Pattern> {
             None => {}
         }
     }
-    // The latest place first: it has the fewest wildcards left and reads best in explanations.
     ends.sort_unstable_by(|one, other| other.cmp(one));
-    ends.dedup();
-    // What ends in front of the pattern's last, closing `*` needs no alternatives.
-    let closing = |place: &Place| {
-        place.part + 2 == parts.len()
-            && place.piece == parts[place.part].len()
-            && parts[place.part + 1].is_empty()
-    };
-    if let Some(all) = ends.iter().copied().find(closing) {
-        ends = vec![all];
+    // What is left after the last `*` that the prefix may end in begins with that `*`, and so
+    // matches all that is left after earlier places.
+    let at_run =
+        |place: &Place| place.part + 1 < parts.len() && place.piece == parts[place.part].len();
+    if let Some(last) = ends.iter().position(at_run) {
+        ends.truncate(last + 1);
+        // The pattern's last `*`, when nothing follows it, matches everything.
+        if ends[last].part + 2 == parts.len() && parts[ends[last].part + 1].is_empty() {
+            ends.drain(..last);
+        }
     }
-    let found: Vec<Pattern> = ends.into_iter().map(|place| rest(parts, place)).collect();
-    let needed = |one: &&Pattern| !found.iter().any(|other| covers(other, one));
-    found.iter().filter(needed).cloned().collect()
-}
-
-/// Whether `wide` is a `*` and what `narrow` ends with, so that it matches all that `narrow` does.
-fn covers(wide: &Pattern, narrow: &Pattern) -> bool {
-    let (wide, narrow) = (wide.parts(), narrow.parts());
-    wide.len() > 1
-        && wide[0].is_empty()
-        && narrow.len() > wide.len()
-        && narrow.ends_with(&wide[1..])
+    if ends.len() > limits::POLICY_PATTERN_ALTERNATIVES {
+        return Err(InvalidPattern::Ambiguous);
+    }
+    Ok(ends.into_iter().map(|place| rest(parts, place)).collect())
 }
 
 fn rest(parts: &[Vec<Piece>], from: Place) -> Pattern {

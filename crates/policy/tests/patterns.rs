@@ -1,6 +1,8 @@
 //! Patterns match what they say, at bounded cost, and no variable's value makes one match more.
 
-use policy::{Context, DeviceFacts, Facts, Pattern, Prefix, Values, Variable, Wildcards};
+use policy::{
+    Context, DeviceFacts, Facts, InvalidPattern, Pattern, Prefix, Values, Variable, Wildcards,
+};
 use proptest::prelude::*;
 
 #[test]
@@ -135,10 +137,33 @@ fn a_prefix_is_taken_off_though_wildcards_reach_across_it() {
         let parsed = Pattern::parse(pattern, Wildcards::On, &names).unwrap();
         let rest: Vec<String> = parsed
             .after(&prefix)
+            .unwrap()
             .iter()
             .map(ToString::to_string)
             .collect();
         assert_eq!(rest, expected, "{pattern}");
+    }
+}
+
+#[test]
+fn a_pattern_whose_prefix_can_end_anywhere_is_refused() {
+    let prefix = Prefix::new()
+        .text("arn:")
+        .some_of(|byte| byte != b'/')
+        .text(":");
+    for (pattern, expected) in [
+        (
+            format!("*{}", "?".repeat(8000)),
+            Err(InvalidPattern::Ambiguous),
+        ),
+        ("*a".repeat(4000), Ok(1)),
+        ("*a".repeat(40), Ok(1)),
+        (format!("*{}", "?".repeat(40)), Ok(41)),
+        ("*".repeat(8000), Ok(1)),
+    ] {
+        let parsed = Pattern::parse(&pattern, Wildcards::On, &names).unwrap();
+        let count = parsed.after(&prefix).map(|left| left.len());
+        assert_eq!(count, expected, "{}", &pattern[..9]);
     }
 }
 
@@ -189,7 +214,7 @@ proptest! {
         let parsed = Pattern::parse(&pattern, Wildcards::On, &names).unwrap();
         let (facts, context) = (Facts::default(), Context::default());
         let values = Values::new(&facts, &context, false);
-        let rest = parsed.after(&prefix).iter().any(|rest| rest.matches(&text, &values));
+        let rest = parsed.after(&prefix).unwrap().iter().any(|rest| rest.matches(&text, &values));
         let whole = (1..12).any(|bs| {
             matches(&pattern, &format!("a{}:{text}", "b".repeat(bs)), "")
         });

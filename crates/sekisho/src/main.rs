@@ -7,9 +7,9 @@ mod environment;
 mod failure;
 mod folder;
 mod output;
-// mod services;
+mod services;
 mod settings;
-// mod up;
+mod up;
 
 use std::process::ExitCode;
 

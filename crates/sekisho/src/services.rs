@@ -2,26 +2,71 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use dialect_aws::rest::Admitted;
+use http::{Response, request::Parts};
 use hub::{
     Hub,
     timeline::{Kind, Subject},
 };
 use listen::{HandshakeFailure, HandshakeObserver, Io, Peer, Service, ServiceFuture, Shutdown};
 
-/// MQTT on one connection.
-pub(crate) struct Mqtt(pub(crate) Arc<mqtt::Server>);
-
 /// HTTP on one connection.
 pub(crate) struct Http(pub(crate) Arc<https::Site>);
 
-/// Writes failed handshakes into the timeline.
-pub(crate) struct Recorder(pub(crate) Hub);
+/// AWS's API, mounted on the site.
+pub(crate) struct Aws(pub(crate) dialect_aws::rest::Api);
 
-impl Service for Mqtt {
-    fn serve(&self, io: Io, peer: Peer, shutdown: Shutdown) -> ServiceFuture {
-        Box::pin(mqtt::serve(io, peer, Arc::clone(&self.0), shutdown))
+impl https::Cloud for Aws {
+    fn claims(&self, head: &Parts, _: &https::Peer) -> bool {
+        dialect_aws::rest::Api::claims(head)
+    }
+
+    fn admit(&self, head: &mut Parts, peer: &https::Peer) -> Result<(), Box<Response<Bytes>>> {
+        let admitted = self.0.admit(head, &sender(peer))?;
+        head.extensions.insert(admitted);
+        Ok(())
+    }
+
+    fn too_large(&self, head: &Parts, _: usize) -> Response<Bytes> {
+        match head.extensions.get::<Admitted>() {
+            Some(admitted) => self.0.too_large(admitted),
+            None => not_admitted(),
+        }
+    }
+
+    fn answer<'a>(
+        &'a self,
+        mut head: Parts,
+        body: Bytes,
+        peer: &'a https::Peer,
+    ) -> https::Answer<'a> {
+        Box::pin(async move {
+            match head.extensions.remove::<Admitted>() {
+                Some(admitted) => self.0.answer(admitted, &head, body, &sender(peer)).await,
+                None => not_admitted(),
+            }
+        })
     }
 }
+
+fn sender(peer: &https::Peer) -> dialect_aws::rest::Sender {
+    dialect_aws::rest::Sender {
+        address: peer.address,
+        server_name: peer.server_name.clone(),
+        certificate: peer.certificate.clone(),
+    }
+}
+
+/// The site admits before it asks for an answer; were it ever not so, nothing is carried out.
+fn not_admitted() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(b"the request was not admitted"));
+    *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}
+
+/// Writes failed handshakes into the timeline.
+pub(crate) struct Recorder(pub(crate) Hub);
 
 impl Service for Http {
     fn serve(&self, io: Io, peer: Peer, mut shutdown: Shutdown) -> ServiceFuture {
@@ -47,7 +92,10 @@ impl HandshakeObserver for Recorder {
         };
         add("server name", failure.sni.as_deref().unwrap_or_default());
         add("protocols", &failure.alpn.join(" "));
-        add("certificate of", failure.subject.as_deref().unwrap_or_default());
+        add(
+            "certificate of",
+            failure.subject.as_deref().unwrap_or_default(),
+        );
         if failure.suppressed > 0 {
             add("before it, not recorded:", &failure.suppressed.to_string());
         }
@@ -56,7 +104,12 @@ impl HandshakeObserver for Recorder {
             principal: failure.subject,
             address: Some(failure.address),
         };
-        self.0
-            .record(Kind::HandshakeFailed, subject, failure.reason, message, None);
+        self.0.record(
+            Kind::HandshakeFailed,
+            subject,
+            failure.reason,
+            message,
+            None,
+        );
     }
 }

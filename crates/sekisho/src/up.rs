@@ -18,7 +18,7 @@ use crate::{
     failure::Failure,
     folder::{self, Endpoints, Folder, Secrecy},
     output,
-    services::{Http, Mqtt, Recorder},
+    services::{Aws, Http, Recorder},
     settings::Settings,
 };
 
@@ -53,7 +53,10 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let listeners = ports.listeners(&settings, &tls)?;
     let endpoints = listeners.endpoints(&settings);
 
-    let language = dialect_aws::Language::new(&settings.account, &settings.region);
+    let language = dialect_aws::policies::AwsSpelling {
+        account: settings.account.clone(),
+        region: settings.region.clone(),
+    };
     let hub = Hub::open(
         store,
         Authority::open(
@@ -74,16 +77,17 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let tasks = Tasks::new(limits::CONNECTIONS_TOTAL + 64);
     let gate = Arc::new(Gate::new(
         Services {
-            mqtt: Arc::new(Mqtt(Arc::new(mqtt::Server::new(
-                hub.clone(),
-                Arc::new(dialect_aws::Aws),
-            )))),
+            mqtt: Arc::new(mqtt::Mqtt::new(hub.clone(), Arc::new(dialect_aws::Aws))),
             http: Arc::new(Http(site(&settings, &folder, &endpoints, &hub))),
             amqp: None,
         },
         Arc::new(Recorder(hub.clone())),
         tasks.clone(),
         shutdown.clone(),
+        {
+            let clock = Arc::clone(&clock);
+            Arc::new(move || clock.now())
+        },
     ));
     for listener in listeners.all() {
         spawn(&tasks, listener.run(Arc::clone(&gate)))?;
@@ -91,13 +95,18 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     spawn(&tasks, sweep(hub.clone(), shutdown.clone()))?;
     spawn(
         &tasks,
-        watch_certificate(settings.data.clone(), folder.server.clone(), shutdown.clone()),
+        watch_certificate(
+            settings.data.clone(),
+            folder.server.clone(),
+            shutdown.clone(),
+        ),
     )?;
     announce(&settings, &folder, &endpoints)?;
 
     wait_for_stop().await?;
-    hub.close_all();
+    // In this order: a connection that opens in between sees the request.
     trigger.request();
+    hub.close_all();
     let left = tasks.wait(DRAIN).await;
     if left > 0 {
         tracing::warn!(left, "some connections did not end in time");
@@ -132,14 +141,22 @@ fn site(
     let aws = dialect_aws::rest::Api::new(
         hub.clone(),
         signatures,
-        settings.account.clone(),
-        endpoints.host.clone(),
+        dialect_aws::rest::ApiConfig {
+            endpoint: endpoints.host.clone(),
+            region: settings.region.clone(),
+        },
     );
     let token = https::Token::new(&folder.operator.token);
+    let setup = https::v1::Setup {
+        dialect: Arc::new(dialect_aws::Aws),
+        device_policy_name: "device-default".into(),
+        device_policy: dialect_aws::policies::device_policy(&settings.account).into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
     let ready = hub.clone();
     let figures = hub.clone();
-    let mut site = https::Site::new(https::v1::router(hub.clone()), token)
-        .with_cloud(Arc::new(aws))
+    let mut site = https::Site::new(https::v1::router(hub.clone(), setup), token)
+        .with_cloud(Arc::new(Aws(aws)))
         .with_readiness(move || !ready.has_failed())
         .with_figures(move || https::v1::figures(&figures));
     if settings.dev.is_some() {
@@ -245,9 +262,14 @@ impl Listeners {
     }
 
     fn all(self) -> impl Iterator<Item = Listener> {
-        [Some(self.https), Some(self.mqtt), Some(self.amqp), self.http]
-            .into_iter()
-            .flatten()
+        [
+            Some(self.https),
+            Some(self.mqtt),
+            Some(self.amqp),
+            self.http,
+        ]
+        .into_iter()
+        .flatten()
     }
 }
 
@@ -347,13 +369,19 @@ fn announce(settings: &Settings, folder: &Folder, endpoints: &Endpoints) -> Resu
     let data = folder.path.display();
     let host = &endpoints.host;
     let mut lines = vec![
-        format!("sekisho {} serves on {}", env!("CARGO_PKG_VERSION"), settings.bind),
+        format!(
+            "sekisho {} serves on {}",
+            env!("CARGO_PKG_VERSION"),
+            settings.bind
+        ),
         String::new(),
         format!("  HTTPS    {host}:{}", endpoints.https_port),
         format!("  MQTT     {host}:{} (TLS)", endpoints.mqtt_port),
     ];
     if let Some(port) = endpoints.http_port {
-        lines.push(format!("  HTTP     127.0.0.1:{port} (development: any signature is taken)"));
+        lines.push(format!(
+            "  HTTP     127.0.0.1:{port} (development: any signature is taken)"
+        ));
     }
     lines.extend([
         format!("  Root CA  {data}/tls/root-ca.pem"),

@@ -183,6 +183,8 @@ struct Waiting<J> {
     /// Whether the writer sleeps and needs to be told.
     asleep: bool,
     door: Door,
+    /// How many transactions were committed.
+    transactions: u64,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -202,6 +204,7 @@ impl<J> Inbox<J> {
                 urgent: false,
                 asleep: false,
                 door: Door::Open,
+                transactions: 0,
             }),
             arrived: Condvar::new(),
             together: RwLock::new(()),
@@ -259,6 +262,11 @@ impl<J> Inbox<J> {
     /// Whether an earlier write failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.lock().door == Door::Failed
+    }
+
+    /// How many transactions have been committed.
+    pub(crate) fn transactions(&self) -> u64 {
+        self.lock().transactions
     }
 
     fn fail(&self) {
@@ -338,6 +346,7 @@ impl<J> Inbox<J> {
             let mut guard = FailWhenDropped(self, Some(group));
             match commit(jobs) {
                 Ok(()) => {
+                    self.lock().transactions += 1;
                     if let Some(group) = guard.1.take() {
                         group.finish(ON_DISK);
                     }

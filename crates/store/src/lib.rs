@@ -10,6 +10,7 @@
 
 mod attachments;
 mod certificates;
+mod check;
 mod commit;
 mod database;
 mod devices;
@@ -32,6 +33,7 @@ use std::{
 };
 
 pub use certificates::{CertificatePlace, Order};
+pub use check::check;
 pub use commit::{Commit, Together, Unavailable};
 pub use database::{Failure, OpenError};
 pub use devices::{AttributeFilter, DeviceFilter};
@@ -149,6 +151,13 @@ impl Store {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Transactions committed since the start, both files together: writes per transaction tell
+    /// how well commits are shared.
+    #[must_use]
+    pub fn transactions(&self) -> u64 {
+        self.registry.transactions() + self.queues.inbox().transactions()
     }
 
     /// Whether a write failed, so that the hub must be restarted.

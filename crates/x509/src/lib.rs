@@ -3,7 +3,7 @@
 //! A fleet brings what its factory made years ago: X.509 v1, leaves that carry the CA flag,
 //! expired ones. [`Certificate::parse`] reads them all; whether one may do anything is the
 //! registry's business. Signatures are checked by [`Certificate::verify_signed_by`] (a
-//! certificate and its issuer), [`Request::parse`] (a request proves it owns its key) and
+//! certificate and its issuer), [`Request::from_der`] (a request proves it owns its key) and
 //! [`verify_possession`] (a TLS peer holds the key of its
 //! certificate). Certificates are made by `ca`.
 

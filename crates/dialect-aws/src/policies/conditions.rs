@@ -185,7 +185,7 @@ fn topics(test: Test, text: &str, account: &str) -> Result<Vec<Operand>, String>
         return Err(resources::expected(text));
     }
     let whole = Pattern::parse(text, wildcards, &variable).map_err(|error| error.to_string())?;
-    Ok(resources::own(&whole, account)
+    Ok(resources::own(&whole, account)?
         .into_iter()
         .map(Operand::Text)
         .collect())

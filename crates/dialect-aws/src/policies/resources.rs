@@ -30,8 +30,9 @@ fn up_to_account() -> Prefix {
 }
 
 /// The patterns over `KIND/NAME` that a whole resource pattern amounts to in this account.
-pub(super) fn own(pattern: &Pattern, account: &str) -> Vec<Pattern> {
-    pattern.after(&up_to_account().text(account).text(":"))
+pub(super) fn own(pattern: &Pattern, account: &str) -> Result<Vec<Pattern>, String> {
+    let prefix = up_to_account().text(account).text(":");
+    pattern.after(&prefix).map_err(|error| error.to_string())
 }
 
 /// Whether the text can be meant as a resource name: an ARN, or a wildcard in its place.
@@ -51,7 +52,7 @@ pub(super) fn pattern(text: &str, account: &str) -> Result<ResourcePattern, Stri
     if !is_arn(text) {
         return Err(expected(text));
     }
-    let patterns = own(&whole, account);
+    let patterns = own(&whole, account)?;
     let elsewhere = patterns
         .is_empty()
         .then(|| elsewhere(&whole, text, account));
@@ -64,7 +65,10 @@ pub(super) fn pattern(text: &str, account: &str) -> Result<ResourcePattern, Stri
 
 fn elsewhere(whole: &Pattern, text: &str, account: &str) -> String {
     let in_any_account = up_to_account().some_of(in_account).text(":");
-    if whole.after(&in_any_account).is_empty() {
+    if whole
+        .after(&in_any_account)
+        .is_ok_and(|left| left.is_empty())
+    {
         return "this resource is not one of AWS IoT Core".to_owned();
     }
     match text.split(':').nth(4) {

@@ -63,6 +63,10 @@ impl hub::PolicyLanguage for AwsSpelling {
     fn filter<'a>(&self, canonical: &'a str) -> Cow<'a, str> {
         policy_filter(canonical)
     }
+
+    fn resource_name(&self, resource: &str) -> String {
+        format!("arn:aws:iot:{}:{}:{resource}", self.region, self.account)
+    }
 }
 
 /// A statement, as compact JSON, that allows `action` on `resource` and nothing else.

@@ -8,7 +8,7 @@ use super::{
     call::{Call, Outcome, Reply},
     page::Paging,
 };
-use crate::policies::policy_filter;
+use crate::topics::aws_filter;
 
 /// `GetConnection`.
 pub(crate) fn get(call: &Call<'_>) -> Outcome {
@@ -46,11 +46,9 @@ pub(crate) fn list_subscriptions(call: &Call<'_>) -> Outcome {
     let mut subscriptions = find(call)?.subscriptions;
     subscriptions.sort_by(|(a, _), (b, _)| a.cmp(b));
     let page = Page::cut(subscriptions, &wanted, |(filter, _)| filter.to_string())?;
-    let answer = Paging::Tokens.answer(
-        "subscriptions",
-        page,
-        |(filter, qos)| json!({ "topicFilter": policy_filter(filter.as_str()), "qos": *qos as u8 }),
-    );
+    let answer = Paging::Tokens.answer("subscriptions", page, |(filter, qos)| {
+        json!({ "topicFilter": aws_filter(filter.as_str()), "qos": *qos as u8 })
+    });
     Ok(Reply::json(&answer))
 }
 

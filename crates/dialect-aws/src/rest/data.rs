@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use broker::Message;
 use bytes::Bytes;
-use hub::PublishRequest;
+use dialect::{Dialect as _, Inbound};
 use model::{Refusal, TopicName, limits};
 use mqtt_proto::{PublishProperties, QoS};
 use serde_json::{Value, json};
@@ -12,12 +12,16 @@ use super::{
     call::{Call, Outcome, Reply, invalid},
     page::Paging,
 };
-use crate::policies::policy_topic;
+use crate::{
+    Aws,
+    topics::{aws_topic, canonical_topic},
+};
 
-/// `Publish`: one message, by someone without an MQTT connection.
+/// `Publish`: one message, by someone without an MQTT connection. Reserved topics mean what they
+/// mean over MQTT.
 pub(crate) async fn publish(call: &Call<'_>) -> Outcome {
-    let request = PublishRequest {
-        topic: publishable(call.label(0)?)?,
+    let message = Inbound {
+        topic: call.label(0)?.into(),
         payload: call.body.clone(),
         qos: match call.query("qos")?.as_deref() {
             None | Some("" | "0") => QoS::AtMostOnce,
@@ -28,29 +32,16 @@ pub(crate) async fn publish(call: &Call<'_>) -> Outcome {
         properties: properties(call)?,
         packet_id: None,
     };
-    call.hub.publish(call.caller, request)?.await?;
+    let intent = Aws.interpret(call.caller, message)?;
+    call.hub.handle(call.caller, intent).await?.await?;
     Ok(Reply::json(&json!({
         "message": "OK",
         "traceId": call.request_id,
     })))
 }
 
-/// A topic as AWS spells it, when messages may be published there over HTTPS.
-fn publishable(topic: &str) -> Result<TopicName, Refusal> {
-    if topic.starts_with('$') {
-        return Err(Refusal::malformed(
-            "topic.reserved",
-            format!(
-                "{topic} is a reserved topic, which HTTPS cannot publish to; use the operation of \
-                 its service, such as UpdateThingShadow"
-            ),
-        ));
-    }
-    read_topic(topic)
-}
-
 fn read_topic(topic: &str) -> Result<TopicName, Refusal> {
-    TopicName::new(topic.to_owned())
+    canonical_topic(&topic.into())
         .map_err(|error| Refusal::malformed("topic.invalid", format!("{topic:?}: {error}")))
 }
 
@@ -141,7 +132,7 @@ pub(crate) fn get_retained(call: &Call<'_>) -> Outcome {
     let topic = read_topic(call.label(0)?)?;
     let message = call.hub.retained_message(call.caller, &topic)?;
     let mut body = json!({
-        "topic": policy_topic(message.topic.as_str()),
+        "topic": aws_topic(message.topic.as_str()),
         "payload": STANDARD.encode(&message.payload),
         "qos": message.qos as u8,
         "lastModifiedTime": message.published_at.millis(),
@@ -167,7 +158,7 @@ pub(crate) fn list_retained(call: &Call<'_>) -> Outcome {
 
 fn summary(message: &Message) -> Value {
     json!({
-        "topic": policy_topic(message.topic.as_str()),
+        "topic": aws_topic(message.topic.as_str()),
         "payloadSize": message.payload.len(),
         "qos": message.qos as u8,
         "lastModifiedTime": message.published_at.millis(),
@@ -192,16 +183,5 @@ mod tests {
             assert!(user_properties(&STANDARD.encode(wrong)).is_err(), "{wrong}");
         }
         assert!(user_properties("%").is_err());
-    }
-
-    #[test]
-    fn reserved_topics_are_not_published_to_over_https() {
-        for topic in ["$aws/things/t/shadow/update", "$SYS/x", "$share/g/x"] {
-            let refusal = publishable(topic).unwrap_err();
-            assert_eq!(refusal.reason.0, "topic.reserved");
-        }
-        assert!(publishable("a/b").is_ok());
-        assert!(publishable("a/+").is_err());
-        assert!(publishable("").is_err());
     }
 }

@@ -86,11 +86,10 @@ fn conflict(reason: &str) -> (&'static str, u16) {
     match reason {
         "device.version-conflict" | "group.version-conflict" => ("VersionConflictException", 409),
         "certificate.active" => ("CertificateStateException", 406),
-        "policy.versions-limit" => ("VersionsLimitExceededException", 409),
-        "certificate.has-devices"
-        | "certificate.has-policies"
+        "policy.versions" => ("VersionsLimitExceededException", 409),
+        "certificate.attached"
         | "policy.attached"
-        | "policy.has-versions"
+        | "policy.not-empty"
         | "policy.default-version" => ("DeleteConflictException", 409),
         _ => ("ConflictingResourceUpdateException", 409),
     }
@@ -181,9 +180,10 @@ const fn signature_exception(service: Service, error: &SignatureError) -> &'stat
             | SignatureError::Payload
             | SignatureError::Mismatch { .. },
         ) => "SignatureDoesNotMatch",
-        (Service::Iot | Service::IotData | Service::IotJobsData | Service::SecureTunneling, _) => {
-            name
-        }
+        (
+            Service::Iot | Service::IotData | Service::IotJobsData | Service::SecureTunneling,
+            _,
+        ) => name,
     }
 }
 

@@ -98,7 +98,13 @@ impl Door {
         };
         let (trigger, shutdown) = Shutdown::new();
         let tasks = Tasks::new(10_000);
-        let mut gate = Gate::new(services, Arc::new(Record(record)), tasks, shutdown);
+        let mut gate = Gate::new(
+            services,
+            Arc::new(Record(record)),
+            tasks,
+            shutdown,
+            Arc::new(|| NOW),
+        );
         adjust(&mut gate);
         let gate = Arc::new(gate);
         let security = if tls {

@@ -1,0 +1,130 @@
+//! The registry's file: group commit, refused jobs, timelines.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests; the lint knows only the tests themselves"
+)]
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use model::{DeviceId, Timestamp, limits};
+use registry::{AttributeChange, DeviceRecord};
+use store::{FailedConnection, Failure, Store, TimelineEntry, WriteTxn};
+
+fn device(id: &str) -> DeviceRecord {
+    let attributes = AttributeChange::Replace(BTreeMap::new());
+    let (id, now) = (DeviceId::new(id).unwrap(), Timestamp::from_millis(1));
+    DeviceRecord::new(id, "u".into(), None, attributes, now).unwrap()
+}
+
+#[derive(Debug, Eq, PartialEq)]
+struct No;
+
+impl From<Failure> for No {
+    fn from(failure: Failure) -> Self {
+        panic!("{failure}")
+    }
+}
+
+/// Waits until everything written so far is on disk.
+async fn settle(store: &Store) {
+    store.write(|_| Ok::<_, Failure>(())).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_writers_share_few_transactions_and_a_refused_one_leaves_no_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(Store::open(folder.path()).unwrap());
+    let mut writers = tokio::task::JoinSet::new();
+    for n in 0..500 {
+        let store = Arc::clone(&store);
+        writers.spawn(async move {
+            let job = move |txn: &mut WriteTxn<'_>| {
+                txn.put_device(&device(&format!("d{n}")))?;
+                if n % 10 == 0 { Err(No) } else { Ok(n) }
+            };
+            (n, store.write(job).await)
+        });
+    }
+    while let Some(done) = writers.join_next().await {
+        let (n, result) = done.unwrap();
+        assert_eq!(result, if n % 10 == 0 { Err(No) } else { Ok(n) });
+    }
+    let count = store.read(|txn| txn.device_count(None)).unwrap();
+    assert_eq!(count, 450);
+    let transactions = store.transactions();
+    assert!(
+        transactions < 250,
+        "{transactions} transactions for 500 writers"
+    );
+    drop(store);
+    let reopened = Store::open(folder.path()).unwrap();
+    assert_eq!(reopened.read(|txn| txn.device_count(None)).unwrap(), 450);
+}
+
+#[tokio::test]
+async fn a_job_sees_its_own_writes() {
+    let store = Store::open_temporary().unwrap();
+    let found = store
+        .write(|txn| {
+            txn.put_device(&device("a"))?;
+            txn.device(&DeviceId::new("a").unwrap())
+        })
+        .await
+        .unwrap();
+    assert_eq!(found, Some(device("a")));
+}
+
+#[tokio::test]
+async fn a_timeline_keeps_its_last_entries_and_is_asked_by_time() {
+    let store = Store::open_temporary().unwrap();
+    let entry = |subject: &str, at: u64| TimelineEntry {
+        at: Timestamp::from_millis(at),
+        subject: subject.into(),
+        what: "publish".into(),
+        allowed: false,
+        reason: "policy.no-statement".into(),
+        detail: "{}".into(),
+    };
+    let total = limits::TIMELINE_ENTRIES as u64 + 5;
+    store.note((1..=total).map(|at| entry("busy", at)).collect());
+    store.note(vec![entry("quiet", 7)]);
+    settle(&store).await;
+    let timeline = |subject: &str, since, rows| {
+        let since = Timestamp::from_millis(since);
+        let entries = store
+            .read(|txn| txn.timeline(subject, since, rows))
+            .unwrap();
+        entries
+            .iter()
+            .map(|entry| entry.at.millis())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        timeline("busy", 0, usize::MAX),
+        (6..=total).collect::<Vec<_>>()
+    );
+    assert_eq!(timeline("busy", total - 1, usize::MAX), [total - 1, total]);
+    assert_eq!(timeline("busy", 0, 1), [total]);
+    assert_eq!(timeline("quiet", 0, 10), [7]);
+    assert!(timeline("nobody", 0, 10).is_empty());
+}
+
+#[tokio::test]
+async fn failed_connections_are_kept_for_the_operator() {
+    let store = Store::open_temporary().unwrap();
+    let failed = FailedConnection {
+        at: Timestamp::from_millis(5),
+        address: "[::1]:1".into(),
+        reason: "tls.handshake".into(),
+        detail: "{}".into(),
+    };
+    store.note_failed_connection(failed.clone());
+    settle(&store).await;
+    let since = |millis| {
+        let since = Timestamp::from_millis(millis);
+        store.read(|txn| txn.failed_connections(since, 10)).unwrap()
+    };
+    assert_eq!(since(5), [failed]);
+    assert!(since(6).is_empty());
+}
