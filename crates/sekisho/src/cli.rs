@@ -119,6 +119,24 @@ pub(crate) enum Command {
         /// The hub's folder
         #[arg(long, default_value = "./sekisho-data", value_name = "DIR")]
         data: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write everything the hub keeps into one file (not built yet)
+    Backup {
+        #[command(flatten)]
+        hub: Where,
+        /// The file
+        file: PathBuf,
+    },
+    /// Make a data folder from a backup (not built yet)
+    Restore {
+        /// The folder to make
+        #[arg(long, default_value = "./sekisho-data", value_name = "DIR")]
+        data: PathBuf,
+        /// The file
+        file: PathBuf,
     },
     /// Print a completion script for a shell
     Completions {
