@@ -1,6 +1,6 @@
 //! `sekisho timeline` and `sekisho trace`
 
-use super::{explain, find, moment};
+use super::{find, moment};
 use crate::{
     cli::Where,
     client::{Go, escape},
@@ -48,15 +48,10 @@ fn print(entry: &api::Entry, client: Option<&str>) -> Result<(), Failure> {
         .address
         .as_ref()
         .map_or_else(String::new, |address| format!(" from {address}"));
-    let mut text = format!(
+    // The message tells the decision, too; the whole of it is in the JSON.
+    let text = format!(
         "{at}  {client}{}{from}: {} ({})",
         entry.kind, entry.message, entry.reason
     );
-    if let Some(decision) = &entry.decision {
-        for line in explain::lines(decision) {
-            text.push_str("\n    ");
-            text.push_str(&line);
-        }
-    }
     output::flushed_line(&text).map_err(Failure::internal)
 }
