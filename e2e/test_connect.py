@@ -159,7 +159,10 @@ def test_a_port_in_use_is_one_clear_line_and_exit_code_2(tmp_path):
         listener.bind(("127.0.0.1", taken.mqtt_port))
         listener.listen()
         ended = taken.command(
-            "up", "--https-port", taken.https_port, "--mqtt-port", taken.mqtt_port
+            "up",
+            "--https-port", taken.https_port,
+            "--mqtt-port", taken.mqtt_port,
+            "--amqp-port", taken.amqp_port,
         )
     assert ended.returncode == 2
     assert str(taken.mqtt_port) in ended.stderr

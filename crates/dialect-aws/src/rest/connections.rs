@@ -46,9 +46,11 @@ pub(crate) fn list_subscriptions(call: &Call<'_>) -> Outcome {
     let mut subscriptions = find(call)?.subscriptions;
     subscriptions.sort_by(|(a, _), (b, _)| a.cmp(b));
     let page = Page::cut(subscriptions, &wanted, |(filter, _)| filter.to_string())?;
-    let answer = Paging::Tokens.answer("subscriptions", page, |(filter, qos)| {
-        json!({ "topicFilter": aws_filter(filter.as_str()), "qos": *qos as u8 })
-    });
+    let answer = Paging::Tokens.answer(
+        "subscriptions",
+        page,
+        |(filter, qos)| json!({ "topicFilter": aws_filter(filter.as_str()), "qos": *qos as u8 }),
+    );
     Ok(Reply::json(&answer))
 }
 
