@@ -33,7 +33,15 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Backup { .. } | Command::Restore { .. } => Err(Failure::internal(
             "backup and restore are not built yet; stop the hub and copy its folder",
         )),
-        command => tokio::runtime::Builder::new_current_thread()
+        command @ (Command::Device { .. }
+        | Command::Cert { .. }
+        | Command::Policy { .. }
+        | Command::Explain { .. }
+        | Command::Timeline { .. }
+        | Command::Trace { .. }
+        | Command::Tail { .. }
+        | Command::Publish { .. }
+        | Command::Status { .. }) => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(Failure::internal)?
