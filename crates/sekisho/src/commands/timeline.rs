@@ -16,7 +16,7 @@ pub(super) async fn of_device(hub: &Where, device: &str, since: &str) -> Result<
         return output::json(&page.items);
     }
     for entry in &page.items {
-        print(entry, None)?;
+        print(entry, None);
     }
     if page.items.is_empty() {
         output::note("nothing happened in that time");
@@ -30,18 +30,18 @@ pub(super) async fn trace(hub: &Where, failed: bool, follow: bool) -> Result<(),
     find(hub)?
         .lines(&path, |text| {
             if json {
-                output::flushed_line(text).map_err(Failure::internal)?;
+                output::line(text);
                 return Ok(Go::On);
             }
             let line: api::TraceLine = serde_json::from_str(text).map_err(Failure::internal)?;
             let client = line.client_id.as_deref().unwrap_or("-");
-            print(&line.entry, Some(client))?;
+            print(&line.entry, Some(client));
             Ok(Go::On)
         })
         .await
 }
 
-fn print(entry: &api::Entry, client: Option<&str>) -> Result<(), Failure> {
+fn print(entry: &api::Entry, client: Option<&str>) {
     let at = moment::show(entry.at);
     let client = client.map_or_else(String::new, |client| format!("{client}  "));
     let from = entry
@@ -53,5 +53,5 @@ fn print(entry: &api::Entry, client: Option<&str>) -> Result<(), Failure> {
         "{at}  {client}{}{from}: {} ({})",
         entry.kind, entry.message, entry.reason
     );
-    output::flushed_line(&text).map_err(Failure::internal)
+    output::line(&text);
 }
