@@ -77,6 +77,8 @@ pub enum Subscribed {
     Replaced,
     /// Not made: [`Rules::subscriptions_per_session`] or [`limits::SUBSCRIPTIONS_TOTAL`].
     TooMany,
+    /// Not made: the session is over, because another connection forgot it.
+    SessionEnded,
 }
 
 /// Whom the messages of one publisher's recent topics go to. Owned by the publisher's
@@ -94,12 +96,23 @@ const CACHED_TOPICS: usize = 64;
 enum Matched {
     One {
         session: Arc<Session>,
-        qos: QoS,
+        /// All subscriptions that match.
+        all: Merged,
+        /// Whether some of them leave out the subscriber's own messages.
         no_local: bool,
-        retain_as_published: bool,
-        identifiers: SmallVec<[u32; 2]>,
+        /// Those that do not, if others do.
+        own: Option<Box<Merged>>,
     },
     Group(Arc<Group>),
+}
+
+/// One delivery serves all overlapping subscriptions of a client, at the highest of their
+/// qualities of service and with all their identifiers. MQTT 5.0 §3.3.4.
+#[derive(Clone, Debug)]
+struct Merged {
+    qos: QoS,
+    retain_as_published: bool,
+    identifiers: SmallVec<[u32; 2]>,
 }
 
 impl Default for Rules {
@@ -146,7 +159,7 @@ impl Broker {
         let session = Arc::new(session);
         for (filter, options) in subscriptions {
             // Made under the rules of their time.
-            self.add(&session, filter, options);
+            self.add(&session, filter, options, usize::MAX);
         }
         self.sessions()
             .insert(session.client_id().clone(), Arc::clone(&session));
@@ -187,9 +200,7 @@ impl Broker {
         sessions.insert(request.client_id.clone(), Arc::clone(&session));
         drop(sessions);
         if let Some(old) = &existing {
-            self.unsubscribe_all(old);
-            // Its connection, if it has one, sees a number that is not its own and ends.
-            old.attach(connection);
+            self.end(old);
         }
         Some(Opened {
             session,
@@ -201,7 +212,7 @@ impl Broker {
 
     /// Forgets `session` and its subscriptions; a later session of the same client stays.
     pub fn discard(&self, session: &Arc<Session>) {
-        self.unsubscribe_all(session);
+        self.end(session);
         let mut sessions = self.sessions();
         if sessions
             .get(session.client_id())
@@ -228,8 +239,7 @@ impl Broker {
     pub fn clear(&self) {
         let sessions: Vec<_> = self.sessions().drain().collect();
         for (_, session) in sessions {
-            self.unsubscribe_all(&session);
-            session.attach(self.next_connection.fetch_add(1, Ordering::Relaxed));
+            self.end(&session);
         }
         *self
             .retained
@@ -259,25 +269,29 @@ impl Broker {
         filter: TopicFilter,
         options: SubscriptionOptions,
     ) -> Subscribed {
-        if !session.has_subscription(&filter)
-            && session.subscription_count() >= self.subscriptions_per_session
-        {
-            return Subscribed::TooMany;
-        }
-        self.add(session, filter, options)
+        self.add(session, filter, options, self.subscriptions_per_session)
     }
 
+    /// Sessions that come back keep what they had under other rules.
     fn add(
         &self,
         session: &Arc<Session>,
         filter: TopicFilter,
         options: SubscriptionOptions,
+        limit: usize,
     ) -> Subscribed {
+        // Held until the tree has it, so that a session that ends meanwhile leaves nothing there.
+        let mut known = session.subscription_map();
+        let Some(own) = known.as_mut() else {
+            return Subscribed::SessionEnded;
+        };
         let mut tree = self
             .tree
             .write()
             .expect("no panic happens while it is held");
-        if tree.len() >= limits::SUBSCRIPTIONS_TOTAL {
+        if !own.contains_key(&filter)
+            && (own.len() >= limit || tree.len() >= limits::SUBSCRIPTIONS_TOTAL)
+        {
             return Subscribed::TooMany;
         }
         let new = tree.insert(
@@ -288,8 +302,7 @@ impl Broker {
             },
         );
         self.epoch.fetch_add(1, Ordering::Release);
-        drop(tree);
-        session.remember(filter, options);
+        own.insert(filter, options);
         if new {
             Subscribed::New
         } else {
@@ -299,14 +312,17 @@ impl Broker {
 
     /// Ends a subscription. Returns whether there was one.
     pub fn unsubscribe(&self, session: &Arc<Session>, filter: &TopicFilter) -> bool {
-        let mut tree = self
-            .tree
-            .write()
-            .expect("no panic happens while it is held");
-        let removed = tree.remove(filter, session.key());
-        self.epoch.fetch_add(1, Ordering::Release);
-        drop(tree);
-        session.forget(filter);
+        let mut known = session.subscription_map();
+        let removed = known
+            .as_mut()
+            .is_some_and(|own| own.remove(filter).is_some());
+        if removed {
+            self.tree
+                .write()
+                .expect("no panic happens while it is held")
+                .remove(filter, session.key());
+            self.epoch.fetch_add(1, Ordering::Release);
+        }
         removed
     }
 
@@ -344,16 +360,21 @@ impl Broker {
             match one {
                 Matched::One {
                     session,
-                    qos,
+                    all,
                     no_local,
-                    retain_as_published,
-                    identifiers,
+                    own,
                 } => {
-                    if *no_local && message.origin.session == Some(session.key()) {
-                        continue;
-                    }
-                    let retain = message.retain && *retain_as_published;
-                    offer(session, message.qos.min(*qos), retain, identifiers);
+                    let merged = if *no_local && message.origin.session == Some(session.key()) {
+                        match own {
+                            Some(own) => own,
+                            None => continue,
+                        }
+                    } else {
+                        all
+                    };
+                    let retain = message.retain && merged.retain_as_published;
+                    let qos = message.qos.min(merged.qos);
+                    offer(session, qos, retain, &merged.identifiers);
                 }
                 Matched::Group(group) => {
                     for member in group.candidates() {
@@ -473,7 +494,7 @@ impl Broker {
             Found::One(subscriber) => {
                 let place = *at.entry(subscriber.session.key()).or_insert(matched.len());
                 match matched.get_mut(place) {
-                    Some(known) => known.merge(&subscriber.options),
+                    Some(known) => known.add(&subscriber.options),
                     None => matched.push(Matched::new(subscriber)),
                 }
             }
@@ -481,18 +502,19 @@ impl Broker {
         matched.into()
     }
 
-    fn unsubscribe_all(&self, session: &Arc<Session>) {
-        let subscriptions = session.subscriptions();
-        if subscriptions.is_empty() {
+    /// The session is over: whoever is connected to it is told, and nobody else finds it.
+    fn end(&self, session: &Session) {
+        session.end();
+        let mut known = session.subscription_map();
+        let Some(subscriptions) = known.take().filter(|own| !own.is_empty()) else {
             return;
-        }
+        };
         let mut tree = self
             .tree
             .write()
             .expect("no panic happens while it is held");
-        for (filter, _) in &subscriptions {
+        for filter in subscriptions.keys() {
             tree.remove(filter, session.key());
-            session.forget(filter);
         }
         self.epoch.fetch_add(1, Ordering::Release);
     }
@@ -506,34 +528,51 @@ impl Broker {
 
 impl Matched {
     fn new(subscriber: &Subscriber) -> Self {
-        let options = subscriber.options;
+        let options = &subscriber.options;
         Self::One {
             session: Arc::clone(&subscriber.session),
-            qos: options.qos,
+            all: Merged::new(options),
             no_local: options.no_local,
+            own: None,
+        }
+    }
+
+    fn add(&mut self, other: &SubscriptionOptions) {
+        let Self::One {
+            all, no_local, own, ..
+        } = self
+        else {
+            return;
+        };
+        if other.no_local {
+            if !*no_local {
+                // So far none was left out.
+                *own = Some(Box::new(all.clone()));
+            }
+            *no_local = true;
+        } else if *no_local {
+            match own {
+                Some(own) => own.add(other),
+                None => *own = Some(Box::new(Merged::new(other))),
+            }
+        }
+        all.add(other);
+    }
+}
+
+impl Merged {
+    fn new(options: &SubscriptionOptions) -> Self {
+        Self {
+            qos: options.qos,
             retain_as_published: options.retain_as_published,
             identifiers: options.identifier.into_iter().collect(),
         }
     }
 
-    /// One delivery serves all overlapping subscriptions of a client, at the highest of their
-    /// qualities of service and with all their identifiers. MQTT 5.0 §3.3.4.
-    fn merge(&mut self, other: &SubscriptionOptions) {
-        match self {
-            Self::One {
-                session: _,
-                qos,
-                no_local,
-                retain_as_published,
-                identifiers,
-            } => {
-                *qos = (*qos).max(other.qos);
-                *no_local &= other.no_local;
-                *retain_as_published |= other.retain_as_published;
-                identifiers.extend(other.identifier);
-            }
-            Self::Group(_) => {}
-        }
+    fn add(&mut self, other: &SubscriptionOptions) {
+        self.qos = self.qos.max(other.qos);
+        self.retain_as_published |= other.retain_as_published;
+        self.identifiers.extend(other.identifier);
     }
 }
 

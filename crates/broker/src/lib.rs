@@ -10,6 +10,8 @@
 //! order on disk is the order of their sequence numbers.
 
 mod broker;
+#[doc(hidden)]
+pub mod exercise;
 mod message;
 mod retained;
 mod session;

@@ -36,8 +36,8 @@ use crate::{
     wire::Wire,
 };
 
-/// How often a connection that takes nothing is looked at: it must learn that it was ended.
-const STALL_CHECK: Duration = Duration::from_millis(250);
+/// How often a connection that takes nothing is looked at.
+const STALL_CHECK: Duration = Duration::from_secs(5);
 
 /// When there is nothing to wait for.
 const FAR_AWAY: Duration = Duration::from_secs(24 * 3600);
@@ -163,10 +163,15 @@ impl Conversation {
         self.wire.release_room();
         while alarm.as_mut().poll(context).is_ready() {
             self.watches_stall = false;
-            if let Some(ending) = self.alarmed(context) {
+            if let Some(ending) = self.alarmed() {
                 return Poll::Ready(Woken::End(ending));
             }
             alarm.set(sleep(self.silence_left().unwrap_or(FAR_AWAY)));
+        }
+        if self.is_stalled()
+            && let Poll::Ready(reason) = self.connection.poll_close(context)
+        {
+            return Poll::Ready(Woken::End(closed(&reason)));
         }
         if self.is_stalled() && !self.watches_stall {
             self.watches_stall = true;
@@ -386,7 +391,7 @@ impl Conversation {
     }
 
     /// The alarm rang: has the client been silent for too long, or does it take nothing?
-    fn alarmed(&mut self, context: &mut Context<'_>) -> Option<Ending> {
+    fn alarmed(&mut self) -> Option<Ending> {
         if self.wire.has_moved() {
             self.stalled_checks = 0;
         }
@@ -399,12 +404,6 @@ impl Conversation {
                     "the client took nothing off its socket for too long".into(),
                     None,
                 ));
-            }
-            // A connection that delivers nothing learns here that it was ended.
-            match self.poll_item(context) {
-                Ok(Poll::Ready(Some(delivery))) => self.held.push_back(delivery),
-                Ok(Poll::Ready(None) | Poll::Pending) => {}
-                Err(ending) => return Some(ending),
             }
         }
         // Whoever is not listened to cannot be blamed for silence.
