@@ -149,10 +149,15 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Where {
     /// The hub's folder, for its address and token; or set SEKISHO_URL and SEKISHO_TOKEN
-    #[arg(long, default_value = "./sekisho-data", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "./sekisho-data",
+        value_name = "DIR"
+    )]
     pub(crate) data: PathBuf,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) json: bool,
 }
 

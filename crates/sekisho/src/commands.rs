@@ -17,6 +17,7 @@ use crate::{
     client::Hub,
     environment,
     failure::Failure,
+    output,
 };
 
 /// Does what the command line asks.
@@ -27,13 +28,23 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Doctor { data, json } => doctor::run(&data, json),
         Command::Completions { shell } => {
             let mut command = Cli::command();
-            clap_complete::generate(shell, &mut command, "sekisho", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "sekisho", &mut script);
+            output::line(&String::from_utf8_lossy(&script));
             Ok(())
         }
         Command::Backup { .. } | Command::Restore { .. } => Err(Failure::internal(
             "backup and restore are not built yet; stop the hub and copy its folder",
         )),
-        command => tokio::runtime::Builder::new_current_thread()
+        command @ (Command::Device { .. }
+        | Command::Cert { .. }
+        | Command::Policy { .. }
+        | Command::Explain { .. }
+        | Command::Timeline { .. }
+        | Command::Trace { .. }
+        | Command::Tail { .. }
+        | Command::Publish { .. }
+        | Command::Status { .. }) => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(Failure::internal)?

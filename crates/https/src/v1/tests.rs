@@ -120,9 +120,10 @@ impl Bench {
     }
 
     async fn send(&self, method: &str, path: &str, body: Value) -> Response {
-        let body = match body {
-            Value::Null => Body::empty(),
-            value => Body::from(value.to_string()),
+        let body = if body.is_null() {
+            Body::empty()
+        } else {
+            Body::from(body.to_string())
         };
         let request = Request::builder()
             .method(method.parse::<Method>().unwrap())

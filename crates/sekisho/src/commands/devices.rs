@@ -45,7 +45,12 @@ fn path(id: &str) -> String {
 async fn turn(hub: &Where, id: &str, verb: &str) -> Result<(), Failure> {
     let path = format!("{}/{verb}", path(id));
     let shown: api::DeviceDetails = find(hub)?.post(&path, &api::Done {}).await?;
-    show(hub, &shown)
+    if hub.json {
+        return output::json(&shown);
+    }
+    output::line(&format!("{verb}d device {id}\n"));
+    super::certificates::table(&shown.certificates);
+    Ok(())
 }
 
 pub(super) fn done(hub: &Where, text: &str) -> Result<(), Failure> {
@@ -65,7 +70,15 @@ async fn add(
     let out = out.unwrap_or_else(|| PathBuf::from(&id));
     let files = Files::new(&out)?;
     let new = api::NewDevice { id, policy };
-    let issued: api::IssuedDevice = find(hub)?.post("/devices", &new).await?;
+    let asked = async { find(hub)?.post("/devices", &new).await };
+    let issued: api::IssuedDevice = match asked.await {
+        Ok(issued) => issued,
+        Err(failure) => {
+            // Stays when there was something in it before.
+            let _ = fs::remove_dir(&out);
+            return Err(failure);
+        }
+    };
     files.write(&issued)?;
     if hub.json {
         return output::json(&serde_json::json!({

@@ -53,7 +53,7 @@ fn print(answer: &api::Answer) {
 }
 
 /// A decision for people.
-pub(super) fn lines(decision: &api::Decision) -> Vec<String> {
+fn lines(decision: &api::Decision) -> Vec<String> {
     let verdict = match decision.outcome {
         api::Outcome::Allowed => "ALLOWED",
         api::Outcome::ExplicitlyDenied => "DENIED by a statement",

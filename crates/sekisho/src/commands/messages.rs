@@ -27,7 +27,7 @@ pub(super) async fn tail(hub: &Where, filter: &str, count: Option<u64>) -> Resul
                 }
                 show(message)
             };
-            output::flushed_line(&line).map_err(Failure::internal)?;
+            output::line(&line);
             seen += 1;
             Ok(if count == Some(seen) {
                 Go::Stop

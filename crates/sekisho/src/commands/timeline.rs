@@ -1,6 +1,6 @@
 //! `sekisho timeline` and `sekisho trace`
 
-use super::{explain, find, moment};
+use super::{find, moment};
 use crate::{
     cli::Where,
     client::{Go, escape},
@@ -16,7 +16,7 @@ pub(super) async fn of_device(hub: &Where, device: &str, since: &str) -> Result<
         return output::json(&page.items);
     }
     for entry in &page.items {
-        print(entry, None)?;
+        print(entry, None);
     }
     if page.items.is_empty() {
         output::note("nothing happened in that time");
@@ -30,33 +30,28 @@ pub(super) async fn trace(hub: &Where, failed: bool, follow: bool) -> Result<(),
     find(hub)?
         .lines(&path, |text| {
             if json {
-                output::flushed_line(text).map_err(Failure::internal)?;
+                output::line(text);
                 return Ok(Go::On);
             }
             let line: api::TraceLine = serde_json::from_str(text).map_err(Failure::internal)?;
             let client = line.client_id.as_deref().unwrap_or("-");
-            print(&line.entry, Some(client))?;
+            print(&line.entry, Some(client));
             Ok(Go::On)
         })
         .await
 }
 
-fn print(entry: &api::Entry, client: Option<&str>) -> Result<(), Failure> {
+fn print(entry: &api::Entry, client: Option<&str>) {
     let at = moment::show(entry.at);
     let client = client.map_or_else(String::new, |client| format!("{client}  "));
     let from = entry
         .address
         .as_ref()
         .map_or_else(String::new, |address| format!(" from {address}"));
-    let mut text = format!(
+    // The message tells the decision, too; the whole of it is in the JSON.
+    let text = format!(
         "{at}  {client}{}{from}: {} ({})",
         entry.kind, entry.message, entry.reason
     );
-    if let Some(decision) = &entry.decision {
-        for line in explain::lines(decision) {
-            text.push_str("\n    ");
-            text.push_str(&line);
-        }
-    }
-    output::flushed_line(&text).map_err(Failure::internal)
+    output::line(&text);
 }
