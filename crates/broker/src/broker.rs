@@ -19,9 +19,19 @@ use crate::{
     tree::{Found, Group, Subscriber},
 };
 
+/// What differs from cloud to cloud. The default is what MQTT says and the hub can hold.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rules {
+    /// The most subscriptions a session may make.
+    pub subscriptions_per_session: usize,
+    /// Whether `a/#` leaves out `a`; see [`SubscriptionTree::leaving_out_parents`].
+    pub leaves_out_parents: bool,
+}
+
 /// All sessions, subscriptions and retained messages of the hub.
 #[derive(Debug)]
 pub struct Broker {
+    subscriptions_per_session: usize,
     tree: RwLock<SubscriptionTree>,
     /// Changes with every change of `tree`; see [`MatchCache`].
     epoch: AtomicU64,
@@ -65,8 +75,10 @@ pub enum Subscribed {
     New,
     /// It replaces one on the same filter. MQTT 5.0 §3.8.4.
     Replaced,
-    /// Not made: [`limits::SUBSCRIPTIONS_PER_SESSION`] or [`limits::SUBSCRIPTIONS_TOTAL`].
+    /// Not made: [`Rules::subscriptions_per_session`] or [`limits::SUBSCRIPTIONS_TOTAL`].
     TooMany,
+    /// Not made: the session is over, because another connection forgot it.
+    SessionEnded,
 }
 
 /// Whom the messages of one publisher's recent topics go to. Owned by the publisher's
@@ -84,18 +96,52 @@ const CACHED_TOPICS: usize = 64;
 enum Matched {
     One {
         session: Arc<Session>,
-        qos: QoS,
+        /// All subscriptions that match.
+        all: Merged,
+        /// Whether some of them leave out the subscriber's own messages.
         no_local: bool,
-        retain_as_published: bool,
-        identifiers: SmallVec<[u32; 2]>,
+        /// Those that do not, if others do.
+        own: Option<Box<Merged>>,
     },
     Group(Arc<Group>),
 }
 
-impl Default for Broker {
+/// One delivery serves all overlapping subscriptions of a client, at the highest of their
+/// qualities of service and with all their identifiers. MQTT 5.0 §3.3.4.
+#[derive(Clone, Debug)]
+struct Merged {
+    qos: QoS,
+    retain_as_published: bool,
+    identifiers: SmallVec<[u32; 2]>,
+}
+
+impl Default for Rules {
     fn default() -> Self {
         Self {
-            tree: RwLock::default(),
+            subscriptions_per_session: limits::SUBSCRIPTIONS_PER_SESSION,
+            leaves_out_parents: false,
+        }
+    }
+}
+
+impl Default for Broker {
+    fn default() -> Self {
+        Self::new(Rules::default())
+    }
+}
+
+impl Broker {
+    /// A broker without anyone.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        let tree = if rules.leaves_out_parents {
+            SubscriptionTree::leaving_out_parents()
+        } else {
+            SubscriptionTree::default()
+        };
+        Self {
+            subscriptions_per_session: rules.subscriptions_per_session,
+            tree: RwLock::new(tree),
             // A new cache, at epoch 0, is never valid.
             epoch: AtomicU64::new(1),
             retained: RwLock::default(),
@@ -103,9 +149,7 @@ impl Default for Broker {
             next_connection: AtomicU64::new(1),
         }
     }
-}
 
-impl Broker {
     /// Puts back a session as the store kept it, with its subscriptions.
     pub fn restore(
         &self,
@@ -114,7 +158,8 @@ impl Broker {
     ) -> Arc<Session> {
         let session = Arc::new(session);
         for (filter, options) in subscriptions {
-            self.subscribe(&session, filter, options);
+            // Made under the rules of their time.
+            self.add(&session, filter, options, usize::MAX);
         }
         self.sessions()
             .insert(session.client_id().clone(), Arc::clone(&session));
@@ -155,9 +200,7 @@ impl Broker {
         sessions.insert(request.client_id.clone(), Arc::clone(&session));
         drop(sessions);
         if let Some(old) = &existing {
-            self.unsubscribe_all(old);
-            // Its connection, if it has one, sees a number that is not its own and ends.
-            old.attach(connection);
+            self.end(old);
         }
         Some(Opened {
             session,
@@ -169,7 +212,7 @@ impl Broker {
 
     /// Forgets `session` and its subscriptions; a later session of the same client stays.
     pub fn discard(&self, session: &Arc<Session>) {
-        self.unsubscribe_all(session);
+        self.end(session);
         let mut sessions = self.sessions();
         if sessions
             .get(session.client_id())
@@ -196,8 +239,7 @@ impl Broker {
     pub fn clear(&self) {
         let sessions: Vec<_> = self.sessions().drain().collect();
         for (_, session) in sessions {
-            self.unsubscribe_all(&session);
-            session.attach(self.next_connection.fetch_add(1, Ordering::Relaxed));
+            self.end(&session);
         }
         *self
             .retained
@@ -227,16 +269,29 @@ impl Broker {
         filter: TopicFilter,
         options: SubscriptionOptions,
     ) -> Subscribed {
-        if !session.has_subscription(&filter)
-            && session.subscription_count() >= limits::SUBSCRIPTIONS_PER_SESSION
-        {
-            return Subscribed::TooMany;
-        }
+        self.add(session, filter, options, self.subscriptions_per_session)
+    }
+
+    /// Sessions that come back keep what they had under other rules.
+    fn add(
+        &self,
+        session: &Arc<Session>,
+        filter: TopicFilter,
+        options: SubscriptionOptions,
+        limit: usize,
+    ) -> Subscribed {
+        // Held until the tree has it, so that a session that ends meanwhile leaves nothing there.
+        let mut known = session.subscription_map();
+        let Some(own) = known.as_mut() else {
+            return Subscribed::SessionEnded;
+        };
         let mut tree = self
             .tree
             .write()
             .expect("no panic happens while it is held");
-        if tree.len() >= limits::SUBSCRIPTIONS_TOTAL {
+        if !own.contains_key(&filter)
+            && (own.len() >= limit || tree.len() >= limits::SUBSCRIPTIONS_TOTAL)
+        {
             return Subscribed::TooMany;
         }
         let new = tree.insert(
@@ -247,8 +302,7 @@ impl Broker {
             },
         );
         self.epoch.fetch_add(1, Ordering::Release);
-        drop(tree);
-        session.remember(filter, options);
+        own.insert(filter, options);
         if new {
             Subscribed::New
         } else {
@@ -258,14 +312,17 @@ impl Broker {
 
     /// Ends a subscription. Returns whether there was one.
     pub fn unsubscribe(&self, session: &Arc<Session>, filter: &TopicFilter) -> bool {
-        let mut tree = self
-            .tree
-            .write()
-            .expect("no panic happens while it is held");
-        let removed = tree.remove(filter, session.key());
-        self.epoch.fetch_add(1, Ordering::Release);
-        drop(tree);
-        session.forget(filter);
+        let mut known = session.subscription_map();
+        let removed = known
+            .as_mut()
+            .is_some_and(|own| own.remove(filter).is_some());
+        if removed {
+            self.tree
+                .write()
+                .expect("no panic happens while it is held")
+                .remove(filter, session.key());
+            self.epoch.fetch_add(1, Ordering::Release);
+        }
         removed
     }
 
@@ -303,16 +360,21 @@ impl Broker {
             match one {
                 Matched::One {
                     session,
-                    qos,
+                    all,
                     no_local,
-                    retain_as_published,
-                    identifiers,
+                    own,
                 } => {
-                    if *no_local && message.origin.session == Some(session.key()) {
-                        continue;
-                    }
-                    let retain = message.retain && *retain_as_published;
-                    offer(session, message.qos.min(*qos), retain, identifiers);
+                    let merged = if *no_local && message.origin.session == Some(session.key()) {
+                        match own {
+                            Some(own) => own,
+                            None => continue,
+                        }
+                    } else {
+                        all
+                    };
+                    let retain = message.retain && merged.retain_as_published;
+                    let qos = message.qos.min(merged.qos);
+                    offer(session, qos, retain, &merged.identifiers);
                 }
                 Matched::Group(group) => {
                     for member in group.candidates() {
@@ -432,7 +494,7 @@ impl Broker {
             Found::One(subscriber) => {
                 let place = *at.entry(subscriber.session.key()).or_insert(matched.len());
                 match matched.get_mut(place) {
-                    Some(known) => known.merge(&subscriber.options),
+                    Some(known) => known.add(&subscriber.options),
                     None => matched.push(Matched::new(subscriber)),
                 }
             }
@@ -440,18 +502,19 @@ impl Broker {
         matched.into()
     }
 
-    fn unsubscribe_all(&self, session: &Arc<Session>) {
-        let subscriptions = session.subscriptions();
-        if subscriptions.is_empty() {
+    /// The session is over: whoever is connected to it is told, and nobody else finds it.
+    fn end(&self, session: &Session) {
+        session.end();
+        let mut known = session.subscription_map();
+        let Some(subscriptions) = known.take().filter(|own| !own.is_empty()) else {
             return;
-        }
+        };
         let mut tree = self
             .tree
             .write()
             .expect("no panic happens while it is held");
-        for (filter, _) in &subscriptions {
+        for filter in subscriptions.keys() {
             tree.remove(filter, session.key());
-            session.forget(filter);
         }
         self.epoch.fetch_add(1, Ordering::Release);
     }
@@ -465,34 +528,51 @@ impl Broker {
 
 impl Matched {
     fn new(subscriber: &Subscriber) -> Self {
-        let options = subscriber.options;
+        let options = &subscriber.options;
         Self::One {
             session: Arc::clone(&subscriber.session),
-            qos: options.qos,
+            all: Merged::new(options),
             no_local: options.no_local,
+            own: None,
+        }
+    }
+
+    fn add(&mut self, other: &SubscriptionOptions) {
+        let Self::One {
+            all, no_local, own, ..
+        } = self
+        else {
+            return;
+        };
+        if other.no_local {
+            if !*no_local {
+                // So far none was left out.
+                *own = Some(Box::new(all.clone()));
+            }
+            *no_local = true;
+        } else if *no_local {
+            match own {
+                Some(own) => own.add(other),
+                None => *own = Some(Box::new(Merged::new(other))),
+            }
+        }
+        all.add(other);
+    }
+}
+
+impl Merged {
+    fn new(options: &SubscriptionOptions) -> Self {
+        Self {
+            qos: options.qos,
             retain_as_published: options.retain_as_published,
             identifiers: options.identifier.into_iter().collect(),
         }
     }
 
-    /// One delivery serves all overlapping subscriptions of a client, at the highest of their
-    /// qualities of service and with all their identifiers. MQTT 5.0 §3.3.4.
-    fn merge(&mut self, other: &SubscriptionOptions) {
-        match self {
-            Self::One {
-                session: _,
-                qos,
-                no_local,
-                retain_as_published,
-                identifiers,
-            } => {
-                *qos = (*qos).max(other.qos);
-                *no_local &= other.no_local;
-                *retain_as_published |= other.retain_as_published;
-                identifiers.extend(other.identifier);
-            }
-            Self::Group(_) => {}
-        }
+    fn add(&mut self, other: &SubscriptionOptions) {
+        self.qos = self.qos.max(other.qos);
+        self.retain_as_published |= other.retain_as_published;
+        self.identifiers.extend(other.identifier);
     }
 }
 
@@ -558,6 +638,23 @@ mod tests {
             Next::Wait => None,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn a_session_makes_as_many_subscriptions_as_the_rules_say() {
+        let broker = Broker::new(Rules {
+            subscriptions_per_session: 2,
+            ..Rules::default()
+        });
+        let client = open(&broker, "c");
+        let mut subscribe = |filter: &str| {
+            let options = options(QoS::AtMostOnce, None);
+            broker.subscribe(&client.session, filter.parse().unwrap(), options)
+        };
+        assert_eq!(subscribe("a"), Subscribed::New);
+        assert_eq!(subscribe("b"), Subscribed::New);
+        assert_eq!(subscribe("c"), Subscribed::TooMany);
+        assert_eq!(subscribe("b"), Subscribed::Replaced);
     }
 
     #[test]

@@ -10,12 +10,14 @@
 //! order on disk is the order of their sequence numbers.
 
 mod broker;
+#[doc(hidden)]
+pub mod exercise;
 mod message;
 mod retained;
 mod session;
 mod tree;
 
-pub use broker::{Broker, MatchCache, OpenSession, Opened, Subscribed};
+pub use broker::{Broker, MatchCache, OpenSession, Opened, Rules, Subscribed};
 pub use message::{Delivery, Message, Origin};
 pub use retained::RetainedTree;
 pub use session::{

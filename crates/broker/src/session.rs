@@ -131,8 +131,11 @@ pub struct Session {
     client_id: ClientId,
     owner: Arc<str>,
     state: Mutex<State>,
-    subscriptions: Mutex<BTreeMap<TopicFilter, SubscriptionOptions>>,
+    /// `None` once the session is over. Locked before the tree of subscriptions.
+    subscriptions: Mutex<Option<Subscriptions>>,
 }
+
+pub(crate) type Subscriptions = BTreeMap<TopicFilter, SubscriptionOptions>;
 
 #[derive(Debug)]
 struct State {
@@ -141,6 +144,8 @@ struct State {
     connection: Option<u64>,
     close: Option<CloseReason>,
     waker: Option<Waker>,
+    /// Whom to wake when the connection is to end; apart, so that messages do not wake it.
+    close_waker: Option<Waker>,
     mailbox: VecDeque<StoredDelivery>,
     mailbox_bytes: usize,
     next_seq: u64,
@@ -152,8 +157,13 @@ struct State {
     unacknowledged: HashMap<u64, usize>,
     journal_messages: usize,
     journal_bytes: usize,
+    /// Whether `journal_messages` may be too low: what expired in the journal may have been
+    /// counted as settled, too.
+    miscounted: bool,
     inbound: BTreeSet<u16>,
     dropped: u64,
+    /// Whether the session is over, so that it takes nothing more.
+    ended: bool,
 }
 
 /// A session as the store kept it.
@@ -208,6 +218,7 @@ impl Session {
                 connection: None,
                 close: None,
                 waker: None,
+                close_waker: None,
                 mailbox: VecDeque::new(),
                 mailbox_bytes: 0,
                 next_seq: from.next_seq.max(1),
@@ -216,10 +227,12 @@ impl Session {
                 unacknowledged: HashMap::new(),
                 journal_messages: from.journal_messages,
                 journal_bytes: from.journal_bytes,
+                miscounted: false,
+                ended: false,
                 inbound: from.inbound.iter().copied().collect(),
                 dropped: 0,
             }),
-            subscriptions: Mutex::new(BTreeMap::new()),
+            subscriptions: Mutex::new(Some(BTreeMap::new())),
         }
     }
 
@@ -258,6 +271,7 @@ impl Session {
     pub fn subscriptions(&self) -> Vec<(TopicFilter, SubscriptionOptions)> {
         self.subscription_map()
             .iter()
+            .flatten()
             .map(|(filter, options)| (filter.clone(), *options))
             .collect()
     }
@@ -313,10 +327,10 @@ impl Session {
         state.empty_mailbox();
         // Everything unacknowledged is sent again, in order, from the journal. MQTT 5.0 §4.4.
         state.loaded_through = match state.kind {
-            SessionKind::Persistent if state.journal_messages > 0 => 0,
+            SessionKind::Persistent if state.journal_messages > 0 || state.miscounted => 0,
             SessionKind::Persistent | SessionKind::Transient => state.next_seq - 1,
         };
-        state.wake();
+        state.wake_to_close();
     }
 
     /// Ends connection `number`. Does nothing when another one has taken over, and says so.
@@ -327,21 +341,47 @@ impl Session {
         }
         state.connection = None;
         state.waker = None;
+        state.close_waker = None;
         state.empty_mailbox();
         state.mailbox.shrink_to_fit();
         true
     }
 
+    /// Ends the session. Its connection is told [`CloseReason::TakenOver`]; nothing is put into
+    /// its journal from here on.
+    pub(crate) fn end(&self) {
+        let mut state = self.state();
+        state.ended = true;
+        state.connection = None;
+        state.empty_mailbox();
+        state.wake_to_close();
+    }
+
     /// Asks the live connection to end. Returns whether there was one.
     pub fn close(&self, reason: CloseReason) -> bool {
+        self.state().close(reason)
+    }
+
+    /// Asks connection `number` to end, and no other. Returns whether it was live.
+    pub fn close_connection(&self, number: u64, reason: CloseReason) -> bool {
         let mut state = self.state();
-        if state.connection.is_none() {
-            return false;
+        state.connection == Some(number) && state.close(reason)
+    }
+
+    /// Why connection `number` is to end. `None` when it is not; then the waker is called when
+    /// that changes, and not for messages: for a connection that can take none.
+    pub fn close_reason(&self, number: u64, waker: &Waker) -> Option<CloseReason> {
+        let mut state = self.state();
+        if state.connection != Some(number) {
+            return Some(CloseReason::TakenOver);
         }
-        // The first reason is the true one.
-        state.close.get_or_insert(reason);
-        state.wake();
-        true
+        if state.close.is_none() {
+            match &mut state.close_waker {
+                Some(known) => known.clone_from(waker),
+                slot @ None => *slot = Some(waker.clone()),
+            }
+        }
+        state.close.clone()
     }
 
     /// Offers a message to the session, at the quality of service it will be delivered at.
@@ -364,6 +404,9 @@ impl Session {
         };
         let weight = message.weight_bytes();
         let online = state.connection.is_some();
+        if state.ended {
+            return Offer::Offline;
+        }
         match (qos, state.kind) {
             (QoS::AtMostOnce, _) | (_, SessionKind::Transient) if !online => Offer::Offline,
             (QoS::AtMostOnce, _) | (_, SessionKind::Transient) => {
@@ -487,14 +530,27 @@ impl Session {
         let mut state = self.state();
         state.journal_messages = state.journal_messages.saturating_sub(messages);
         state.journal_bytes = state.journal_bytes.saturating_sub(bytes);
+        state.miscounted = true;
     }
 
-    /// Whether the mailbox is at most half full: whoever has more to send may go on.
+    /// Whether the mailbox is at most half full and nothing older waits in the journal: whoever
+    /// has more to send may go on.
     #[must_use]
     pub fn has_room(&self) -> bool {
         let state = self.state();
-        state.mailbox.len() < limits::MAILBOX_MESSAGES / 2
+        state.loaded_through + 1 >= state.next_seq
+            && state.mailbox.len() < limits::MAILBOX_MESSAGES / 2
             && state.mailbox_bytes < limits::MAILBOX_BYTES / 2
+    }
+
+    /// The client's PUBREC has come for this delivery: its message is not kept any longer, only
+    /// its place in the queue.
+    pub fn released(&self, seq: u64) {
+        let mut state = self.state();
+        let weight = state.unacknowledged.get_mut(&seq).map(std::mem::take);
+        if let (Some(weight), SessionKind::Persistent) = (weight, state.kind) {
+            state.journal_bytes = state.journal_bytes.saturating_sub(weight);
+        }
     }
 
     /// Forgets a delivery the client has acknowledged for good, or that will not be sent.
@@ -515,23 +571,7 @@ impl Session {
         }
     }
 
-    pub(crate) fn remember(&self, filter: TopicFilter, options: SubscriptionOptions) {
-        self.subscription_map().insert(filter, options);
-    }
-
-    pub(crate) fn forget(&self, filter: &TopicFilter) {
-        self.subscription_map().remove(filter);
-    }
-
-    pub(crate) fn subscription_count(&self) -> usize {
-        self.subscription_map().len()
-    }
-
-    pub(crate) fn has_subscription(&self, filter: &TopicFilter) -> bool {
-        self.subscription_map().contains_key(filter)
-    }
-
-    fn subscription_map(&self) -> MutexGuard<'_, BTreeMap<TopicFilter, SubscriptionOptions>> {
+    pub(crate) fn subscription_map(&self) -> MutexGuard<'_, Option<Subscriptions>> {
         self.subscriptions
             .lock()
             .expect("no panic happens while it is held")
@@ -566,6 +606,23 @@ impl State {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+
+    fn wake_to_close(&mut self) {
+        self.wake();
+        if let Some(waker) = self.close_waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn close(&mut self, reason: CloseReason) -> bool {
+        if self.connection.is_none() {
+            return false;
+        }
+        // The first reason is the true one.
+        self.close.get_or_insert(reason);
+        self.wake_to_close();
+        true
     }
 
     fn drop_newest(&mut self, overflow: Overflow) -> Offer {
@@ -732,6 +789,48 @@ mod tests {
         );
         assert!(session.is_online());
         assert!(session.detach(2));
+    }
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Alarm(std::sync::atomic::AtomicUsize);
+
+    impl std::task::Wake for Alarm {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_connection_that_takes_nothing_is_woken_by_its_end_and_by_no_message() {
+        for ends in [
+            |session: &Session| drop(session.close(CloseReason::ShuttingDown)),
+            |session: &Session| session.attach(2),
+            |session: &Session| session.end(),
+        ] {
+            let (session, mut disk) = (session(SessionKind::Persistent), Disk::default());
+            session.attach(1);
+            let alarm = Arc::new(Alarm::default());
+            let waker = Waker::from(Arc::clone(&alarm));
+            assert!(session.close_reason(1, &waker).is_none());
+            offer(&session, &mut disk, QoS::AtMostOnce);
+            offer(&session, &mut disk, QoS::AtLeastOnce);
+            assert_eq!(alarm.0.load(std::sync::atomic::Ordering::Relaxed), 0);
+            ends(&session);
+            assert_eq!(alarm.0.load(std::sync::atomic::Ordering::Relaxed), 1);
+            assert!(session.close_reason(1, &waker).is_some());
+        }
+    }
+
+    #[test]
+    fn ending_one_connection_leaves_the_one_that_took_over() {
+        let session = session(SessionKind::Persistent);
+        session.attach(1);
+        session.attach(2);
+        assert!(!session.close_connection(1, CloseReason::ShuttingDown));
+        assert!(session.close_reason(2, Waker::noop()).is_none());
+        assert!(session.close_connection(2, CloseReason::ShuttingDown));
+        assert!(session.close_reason(2, Waker::noop()).is_some());
     }
 
     #[test]

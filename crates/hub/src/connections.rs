@@ -496,6 +496,15 @@ impl Connection {
         }
     }
 
+    /// Ready when the connection is to end. For a connection that takes nothing off its mailbox:
+    /// unlike [`Self::poll_next`], it is not woken by messages.
+    pub fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<CloseReason> {
+        match self.session.close_reason(self.number, context.waker()) {
+            Some(reason) => Poll::Ready(reason),
+            None => Poll::Pending,
+        }
+    }
+
     /// The client has this delivery for good (PUBACK, PUBCOMP, or an error that ends it), or it
     /// will not be sent.
     pub fn acknowledged(&mut self, seq: u64) {
@@ -511,6 +520,7 @@ impl Connection {
 
     /// The client has sent PUBREC for this delivery: PUBREL follows once this resolves.
     pub fn received(&mut self, seq: u64) -> Ack {
+        self.session.released(seq);
         if !self.is_persistent() {
             return Ack::default();
         }
@@ -625,13 +635,20 @@ impl Connection {
             .0
             .broker
             .subscribe(&self.session, request.filter, options);
+        if outcome == Subscribed::SessionEnded {
+            return Err(Refusal::new(
+                RefusalKind::Conflict,
+                "session.ended",
+                "another connection with the same client id has ended this session",
+            ));
+        }
         if outcome == Subscribed::TooMany {
             return Err(Refusal::new(
                 RefusalKind::TooMany,
                 "subscription.too-many",
                 format!(
                     "a client may have {} subscriptions; unsubscribe from some or use wildcards",
-                    limits::SUBSCRIPTIONS_PER_SESSION
+                    crate::start::rules(hub.0.config.profile).subscriptions_per_session
                 ),
             ));
         }

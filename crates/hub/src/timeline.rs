@@ -35,11 +35,13 @@ pub enum Kind {
     MessagesDropped,
     /// An HTTPS request was refused.
     RequestRefused,
+    /// A client sent more than its share, and is listened to more slowly.
+    Throttled,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::HandshakeFailed,
         Self::ConnectRefused,
         Self::Connected,
@@ -49,6 +51,7 @@ impl Kind {
         Self::ReceiveRefused,
         Self::MessagesDropped,
         Self::RequestRefused,
+        Self::Throttled,
     ];
 
     /// The name in listings and files; stable.
@@ -64,6 +67,7 @@ impl Kind {
             Self::ReceiveRefused => "receive-refused",
             Self::MessagesDropped => "messages-dropped",
             Self::RequestRefused => "request-refused",
+            Self::Throttled => "throttled",
         }
     }
 

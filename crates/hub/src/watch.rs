@@ -76,7 +76,10 @@ impl Hub {
         };
         let wanted = filter.clone();
         match self.0.broker.subscribe(&watch.session, filter, options) {
-            broker::Subscribed::TooMany => return Err(too_many()),
+            // Watches have client ids of their own, so nobody else ends their sessions but a reset.
+            broker::Subscribed::TooMany | broker::Subscribed::SessionEnded => {
+                return Err(too_many());
+            }
             broker::Subscribed::New | broker::Subscribed::Replaced => {}
         }
         let parts = wanted.parts();

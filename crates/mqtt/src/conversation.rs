@@ -32,11 +32,12 @@ use crate::{
     publishing::{self, Request},
     refusals,
     service::Shared,
+    strict::Allowance,
     wire::Wire,
 };
 
-/// How often a connection that takes nothing is looked at: it must learn that it was ended.
-const STALL_CHECK: Duration = Duration::from_millis(250);
+/// How often a connection that takes nothing is looked at.
+const STALL_CHECK: Duration = Duration::from_secs(5);
 
 /// When there is nothing to wait for.
 const FAR_AWAY: Duration = Duration::from_secs(24 * 3600);
@@ -61,6 +62,8 @@ pub(crate) struct Conversation {
     stalled_checks: u32,
     /// Whether the alarm is set to look at that again.
     watches_stall: bool,
+    /// What the client may still publish, where that is bounded.
+    pub(crate) allowance: Option<Box<Allowance>>,
 }
 
 /// How a connection ends.
@@ -81,6 +84,7 @@ enum Woken {
 impl Conversation {
     pub(crate) fn new(shared: Arc<Shared>, opened: Opened) -> Self {
         Self {
+            allowance: shared.terms.strict.then(Box::default),
             shared,
             wire: opened.wire,
             decoder: opened.decoder,
@@ -159,10 +163,15 @@ impl Conversation {
         self.wire.release_room();
         while alarm.as_mut().poll(context).is_ready() {
             self.watches_stall = false;
-            if let Some(ending) = self.alarmed(context) {
+            if let Some(ending) = self.alarmed() {
                 return Poll::Ready(Woken::End(ending));
             }
             alarm.set(sleep(self.silence_left().unwrap_or(FAR_AWAY)));
+        }
+        if self.is_stalled()
+            && let Poll::Ready(reason) = self.connection.poll_close(context)
+        {
+            return Poll::Ready(Woken::End(closed(&reason)));
         }
         if self.is_stalled() && !self.watches_stall {
             self.watches_stall = true;
@@ -211,11 +220,25 @@ impl Conversation {
                     if let Some(request) = self.carry_out(packet)? {
                         Box::pin(self.answer(request)).await?;
                     }
+                    if let Some(pause) = self.take_pause() {
+                        // A quarter of a second at most: that is what the largest message costs.
+                        Box::pin(sleep(pause)).await;
+                        // What there is to say goes out before the next is read.
+                        self.left_packets = true;
+                        self.has_read = true;
+                        return Ok(());
+                    }
                 }
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(violated(&error.into())),
             }
         }
+    }
+
+    /// How long nothing more is read, because the client published more than its share.
+    fn take_pause(&mut self) -> Option<Duration> {
+        let pause = std::mem::take(&mut self.allowance.as_mut()?.pause);
+        (!pause.is_zero()).then_some(pause)
     }
 
     /// Carries out one packet, or says which request of it takes longer.
@@ -243,7 +266,7 @@ impl Conversation {
                 self.answers.push(ack, Answer::Completed(packet_id));
             }
             Event::Subscribe(subscribe) => self.subscribe(subscribe)?,
-            Event::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
+            Event::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe)?,
             Event::Acknowledged { seq, .. } | Event::Completed { seq } => {
                 self.connection.acknowledged(seq);
             }
@@ -368,7 +391,7 @@ impl Conversation {
     }
 
     /// The alarm rang: has the client been silent for too long, or does it take nothing?
-    fn alarmed(&mut self, context: &mut Context<'_>) -> Option<Ending> {
+    fn alarmed(&mut self) -> Option<Ending> {
         if self.wire.has_moved() {
             self.stalled_checks = 0;
         }
@@ -381,12 +404,6 @@ impl Conversation {
                     "the client took nothing off its socket for too long".into(),
                     None,
                 ));
-            }
-            // A connection that delivers nothing learns here that it was ended.
-            match self.poll_item(context) {
-                Ok(Poll::Ready(Some(delivery))) => self.held.push_back(delivery),
-                Ok(Poll::Ready(None) | Poll::Pending) => {}
-                Err(ending) => return Some(ending),
             }
         }
         // Whoever is not listened to cannot be blamed for silence.
@@ -448,7 +465,7 @@ pub(crate) fn refused(refusal: &Refusal, reason: DisconnectReason) -> Ending {
         reason,
         refusal.reason.0,
         refusal.message.to_string(),
-        Some(refusals::codes(refusal.kind).disconnect),
+        Some(refusals::codes_for(refusal.kind, refusal.reason).disconnect),
     )
 }
 
