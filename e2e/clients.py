@@ -105,7 +105,7 @@ class SdkMqtt5:
         return self.client.unsubscribe(packet).result(PATIENCE).reason_codes[0]
 
     def publish(self, topic, payload, qos=1, **properties):
-        """Answers the PUBACK, or `None` at QoS 0."""
+        """Answers the PUBACK; at QoS 0 an empty one."""
         packet = mqtt5.PublishPacket(
             topic=topic, payload=payload, qos=mqtt5.QoS(qos), **properties
         )
@@ -122,7 +122,7 @@ class SdkMqtt5:
             raise AssertionError(f"still connected after {seconds} s") from None
 
     def close(self):
-        self.client.stop()
+        self.client.stop(mqtt5.DisconnectPacket())
         try:
             self._stopped.get(timeout=PATIENCE)
         except queue.Empty:

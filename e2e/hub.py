@@ -60,6 +60,7 @@ class Hub:
         self.log = self.folder / "hub.log"
         self.https_port = free_port()
         self.mqtt_port = free_port()
+        self.amqp_port = free_port()
         self.options = list(options)
         self.process = None
         self._environment = None
@@ -81,6 +82,7 @@ class Hub:
                     "--data", self.data,
                     "--https-port", str(self.https_port),
                     "--mqtt-port", str(self.mqtt_port),
+                    "--amqp-port", str(self.amqp_port),
                     "--ready-file", ready,
                     *self.options,
                 ],

@@ -9,6 +9,7 @@ import pytest
 from awscrt import mqtt5
 from AWSIoTPythonSDK.MQTTLib import AWSIoTMQTTClient
 
+import raw
 from clients import Paho, SdkMqtt5, SdkMqtt311, mosquitto
 from devices import Workshop
 from hub import Hub
@@ -98,8 +99,14 @@ def test_a_client_without_sni_connects(hub, workshop, opened):
 
 
 def test_a_client_that_names_itself_nothing_is_given_a_name(hub, workshop, opened):
-    client = opened(SdkMqtt5(hub, workshop.device(), client_id=""))
-    assert client.connect().assigned_client_identifier
+    device = workshop.device()
+    wire = opened(Wire(hub, device))
+    wire.send(raw.connect("", version=5))
+    connack = wire.expect(raw.CONNACK)
+    assert connack[1] == 0
+    assert b"\x12\x00" in connack[2:], "the property Assigned Client Identifier, MQTT 5 3.2.2.3.7"
+    old = opened(Wire(hub, device))
+    assert old.connected("") is False
 
 
 def test_the_keep_alive_and_the_limits_are_told_in_the_connack(hub, workshop, opened):
@@ -159,7 +166,10 @@ def test_a_port_in_use_is_one_clear_line_and_exit_code_2(tmp_path):
         listener.bind(("127.0.0.1", taken.mqtt_port))
         listener.listen()
         ended = taken.command(
-            "up", "--https-port", taken.https_port, "--mqtt-port", taken.mqtt_port
+            "up",
+            "--https-port", taken.https_port,
+            "--mqtt-port", taken.mqtt_port,
+            "--amqp-port", taken.amqp_port,
         )
     assert ended.returncode == 2
     assert str(taken.mqtt_port) in ended.stderr

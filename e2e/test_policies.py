@@ -4,8 +4,7 @@ import json
 import time
 
 import pytest
-from awscrt import mqtt5
-from awscrt.exceptions import AwsCrtError
+from awscrt import mqtt, mqtt5
 
 from clients import Paho, Refused, SdkMqtt5, SdkMqtt311
 from devices import arn, connect_and, policy_of, unique
@@ -280,7 +279,7 @@ def test_a_denied_subscription_over_311_is_refused_and_explained(hub, workshop, 
     device = workshop.device(connect_and(("Allow", "iot:Subscribe", arn("topicfilter/a"))))
     client = opened(SdkMqtt311(hub, device))
     client.connect()
-    with pytest.raises(AwsCrtError):
+    with pytest.raises(mqtt.SubscribeError):
         client.subscribe("forbidden")
     wait_until(
         lambda: "topicfilter/forbidden" in timeline(hub, device), 1, "the denial in the timeline"

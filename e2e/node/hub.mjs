@@ -3,7 +3,7 @@
 // The binary is SEKISHO_BIN, or target/release/sekisho of this checkout.
 
 import { spawn, execFile } from "node:child_process";
-import { access, mkdtemp, rm } from "node:fs/promises";
+import { access, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -31,11 +31,11 @@ export async function startHub() {
   const folder = await mkdtemp(path.join(tmpdir(), "sekisho-"));
   const data = path.join(folder, "data");
   const ready = path.join(folder, "ready");
-  const [httpsPort, mqttPort] = [await freePort(), await freePort()];
+  const [httpsPort, mqttPort, amqpPort] = [await freePort(), await freePort(), await freePort()];
   const child = spawn(
     binary,
     ["up", "--data", data, "--https-port", httpsPort, "--mqtt-port", mqttPort,
-      "--ready-file", ready],
+      "--amqp-port", amqpPort, "--ready-file", ready],
     { stdio: ["ignore", "pipe", "pipe"] },
   );
   let log = "";
@@ -54,6 +54,12 @@ export async function startHub() {
   }
   const command = (...words) => run(binary, [...words, "--data", data]);
   const environment = JSON.parse((await command("env", "--format", "json")).stdout);
+  const policy = path.join(folder, "policy.json");
+  await writeFile(policy, JSON.stringify({
+    Version: "2012-10-17",
+    Statement: [{ Effect: "Allow", Action: "iot:*", Resource: "*" }],
+  }));
+  await command("policy", "create", "everything", policy);
   return {
     host: "localhost",
     mqttPort,
@@ -64,7 +70,7 @@ export async function startHub() {
     /** Registers a device with key, certificate and a policy that allows everything. */
     async device(id) {
       const out = path.join(folder, id);
-      await command("device", "add", id, "--out", out);
+      await command("device", "add", id, "--out", out, "--policy", "everything");
       return {
         id,
         certificate: path.join(out, "device.pem"),

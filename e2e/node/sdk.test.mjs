@@ -13,7 +13,8 @@ let hub;
 before(async () => { hub = await startHub(); });
 after(async () => { await hub?.stop(); });
 
-async function connect5(device) {
+/** Connects with MQTT 5, and closes when the test `t` ends, however it ends. */
+async function connect5(t, device) {
   const builder = iot.AwsIotMqtt5ClientConfigBuilder.newDirectMqttBuilderWithMtlsFromPath(
     hub.host, device.certificate, device.key,
   );
@@ -28,18 +29,14 @@ async function connect5(device) {
     once(client, "connectionFailure").then(([event]) => { throw event.error; }),
   ]);
   client.start();
+  t.after(async () => {
+    const stopped = once(client, "stopped");
+    client.stop();
+    await stopped;
+    client.close();
+  });
   const event = await outcome;
-  return {
-    client,
-    inbox,
-    connack: event.connack,
-    async close() {
-      const stopped = once(client, "stopped");
-      client.stop();
-      await stopped;
-      client.close();
-    },
-  };
+  return { client, inbox, connack: event.connack };
 }
 
 function connection311(device, inbox = new Inbox()) {
@@ -54,9 +51,9 @@ function connection311(device, inbox = new Inbox()) {
   return { connection: new mqtt.MqttClient().new_connection(config), inbox };
 }
 
-test("a device connects, subscribes and publishes with MQTT 5", async () => {
+test("a device connects, subscribes and publishes with MQTT 5", async (t) => {
   const device = await hub.device("node-5");
-  const { client, inbox, connack, close } = await connect5(device);
+  const { client, inbox, connack } = await connect5(t, device);
   assert.equal(connack.reasonCode, mqtt5.ConnectReasonCode.Success);
   const suback = await client.subscribe({
     subscriptions: [{ topicFilter: "node/5/#", qos: mqtt5.QoS.AtLeastOnce }],
@@ -73,28 +70,29 @@ test("a device connects, subscribes and publishes with MQTT 5", async () => {
   assert.equal(message.topicName, "node/5/hello");
   assert.equal(message.contentType, "application/json");
   assert.deepEqual(JSON.parse(Buffer.from(message.payload).toString()), { hello: 1 });
-  await close();
 });
 
-test("a device connects, subscribes and publishes with MQTT 3.1.1", async () => {
+test("a device connects, subscribes and publishes with MQTT 3.1.1", async (t) => {
   const device = await hub.device("node-311");
   const { connection, inbox } = connection311(device);
   await connection.connect();
+  t.after(() => connection.disconnect());
   await connection.subscribe("node/311", mqtt.QoS.AtLeastOnce, (topic, payload) => {
     inbox.put({ topic, text: Buffer.from(payload).toString() });
   });
   await connection.publish("node/311", "hello", mqtt.QoS.AtLeastOnce);
   assert.deepEqual(await inbox.next(), { topic: "node/311", text: "hello" });
-  await connection.disconnect();
 });
 
-test("a device keeps its classic and a named shadow", async () => {
+test("a device keeps its classic and a named shadow", async (t) => {
   const device = await hub.device("node-shadow");
-  const { client, close } = await connect5(device);
+  const { client } = await connect5(t, device);
   const shadows = iotshadow.IotShadowClientv2.newFromMqtt5(client, {
     maxRequestResponseSubscriptions: 4,
     maxStreamingSubscriptions: 2,
+    operationTimeoutInSeconds: 10,
   });
+  t.after(() => shadows.close());
   const written = await shadows.updateShadow({
     thingName: device.id,
     state: { desired: { fan: 2 }, reported: { fan: 1 } },
@@ -108,17 +106,13 @@ test("a device keeps its classic and a named shadow", async () => {
   const named = await shadows.getNamedShadow({ thingName: device.id, shadowName: "config" });
   assert.deepEqual(named.state.desired, { interval: 30 });
   await assert.rejects(shadows.getNamedShadow({ thingName: device.id, shadowName: "absent" }));
-  shadows.close();
-  await close();
 });
 
-test("a second connection under one client id ends the first", async () => {
+test("a second connection under one client id ends the first", async (t) => {
   const device = await hub.device("node-twice");
-  const first = await connect5(device);
+  const first = await connect5(t, device);
   const ended = once(first.client, "disconnection");
-  const second = await connect5(device);
+  await connect5(t, device);
   const [event] = await ended;
   assert.equal(event.disconnect.reasonCode, mqtt5.DisconnectReasonCode.SessionTakenOver);
-  await first.close();
-  await second.close();
 });

@@ -1,6 +1,13 @@
 //! The brokers: how each is set up, started and stopped, and what the kernel says it costs.
 
-use std::{ffi::OsString, fmt, fs, path::PathBuf, process::Stdio, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::RootCertStore;
@@ -21,6 +28,9 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// The kernel's unit in `/proc/PID/stat`: USER_HZ, 100 on every Linux this runs on.
 const TICKS_PER_SECOND: f64 = 100.0;
+/// The hub decides about every message, so its device needs a policy; the peer decides nothing.
+const POLICY: &str = r#"{"Version":"2012-10-17","Statement":[
+    {"Effect":"Allow","Action":"iot:*","Resource":"*"}]}"#;
 /// What the certificates name and the clients ask for.
 pub(crate) const HOST: &str = "localhost";
 
@@ -99,23 +109,16 @@ impl Site {
     /// Starts the hub once to let it make its CA, and registers the device every client is.
     async fn prepare_hub(&mut self) -> Result<(), Failure> {
         let (mut child, _) = self.spawn_hub().await?;
-        let added = Command::new(&self.hub)
-            .args(["device", "add", "bench", "--out"])
-            .arg(self.device())
-            .arg("--data")
-            .arg(self.data())
-            .stdin(Stdio::null())
-            .output()
-            .await?;
+        let policy = self.folder.path().join("policy.json");
+        fs::write(&policy, POLICY)?;
+        let device = self.device();
+        self.ask(&["policy", "create", "bench"], &policy).await?;
+        self.ask(
+            &["device", "add", "bench", "--policy", "bench", "--out"],
+            &device,
+        )
+        .await?;
         terminate(&mut child).await;
-        if !added.status.success() {
-            return Err(format!(
-                "sekisho device add: {}\n{}",
-                added.status,
-                String::from_utf8_lossy(&added.stderr)
-            )
-            .into());
-        }
         self.chain = CertificateDer::pem_file_iter(self.device().join("device.pem"))?
             .collect::<Result<_, _>>()?;
         self.key = PrivateKeyDer::from_pem_file(self.device().join("device.key"))?;
@@ -125,6 +128,23 @@ impl Site {
         }
         self.roots = Arc::new(roots);
         Ok(())
+    }
+
+    /// Runs one command of the hub's own command line, with a path as its last word.
+    async fn ask(&self, words: &[&str], path: &Path) -> Result<(), Failure> {
+        let ended = Command::new(&self.hub)
+            .args(words)
+            .arg(path)
+            .arg("--data")
+            .arg(self.data())
+            .stdin(Stdio::null())
+            .output()
+            .await?;
+        if ended.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&ended.stderr);
+        Err(format!("sekisho {}: {}\n{said}", words.join(" "), ended.status).into())
     }
 
     /// Starts the hub on free ports; answers when its ready file is there.
@@ -139,6 +159,7 @@ impl Site {
             .arg(self.data())
             .args(["--mqtt-port", &port.to_string()])
             .args(["--https-port", &free_port()?.to_string()])
+            .args(["--amqp-port", &free_port()?.to_string()])
             .arg("--ready-file")
             .arg(&ready)
             .stdin(Stdio::null())

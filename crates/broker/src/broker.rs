@@ -19,9 +19,19 @@ use crate::{
     tree::{Found, Group, Subscriber},
 };
 
+/// What differs from cloud to cloud. The default is what MQTT says and the hub can hold.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rules {
+    /// The most subscriptions a session may make.
+    pub subscriptions_per_session: usize,
+    /// Whether `a/#` leaves out `a`; see [`SubscriptionTree::leaving_out_parents`].
+    pub leaves_out_parents: bool,
+}
+
 /// All sessions, subscriptions and retained messages of the hub.
 #[derive(Debug)]
 pub struct Broker {
+    subscriptions_per_session: usize,
     tree: RwLock<SubscriptionTree>,
     /// Changes with every change of `tree`; see [`MatchCache`].
     epoch: AtomicU64,
@@ -65,7 +75,7 @@ pub enum Subscribed {
     New,
     /// It replaces one on the same filter. MQTT 5.0 §3.8.4.
     Replaced,
-    /// Not made: [`limits::SUBSCRIPTIONS_PER_SESSION`] or [`limits::SUBSCRIPTIONS_TOTAL`].
+    /// Not made: [`Rules::subscriptions_per_session`] or [`limits::SUBSCRIPTIONS_TOTAL`].
     TooMany,
     /// Not made: the session is over, because another connection forgot it.
     SessionEnded,
@@ -105,10 +115,33 @@ struct Merged {
     identifiers: SmallVec<[u32; 2]>,
 }
 
-impl Default for Broker {
+impl Default for Rules {
     fn default() -> Self {
         Self {
-            tree: RwLock::default(),
+            subscriptions_per_session: limits::SUBSCRIPTIONS_PER_SESSION,
+            leaves_out_parents: false,
+        }
+    }
+}
+
+impl Default for Broker {
+    fn default() -> Self {
+        Self::new(Rules::default())
+    }
+}
+
+impl Broker {
+    /// A broker without anyone.
+    #[must_use]
+    pub fn new(rules: Rules) -> Self {
+        let tree = if rules.leaves_out_parents {
+            SubscriptionTree::leaving_out_parents()
+        } else {
+            SubscriptionTree::default()
+        };
+        Self {
+            subscriptions_per_session: rules.subscriptions_per_session,
+            tree: RwLock::new(tree),
             // A new cache, at epoch 0, is never valid.
             epoch: AtomicU64::new(1),
             retained: RwLock::default(),
@@ -116,9 +149,7 @@ impl Default for Broker {
             next_connection: AtomicU64::new(1),
         }
     }
-}
 
-impl Broker {
     /// Puts back a session as the store kept it, with its subscriptions.
     pub fn restore(
         &self,
@@ -127,7 +158,8 @@ impl Broker {
     ) -> Arc<Session> {
         let session = Arc::new(session);
         for (filter, options) in subscriptions {
-            self.subscribe(&session, filter, options);
+            // Made under the rules of their time.
+            self.add(&session, filter, options, usize::MAX);
         }
         self.sessions()
             .insert(session.client_id().clone(), Arc::clone(&session));
@@ -237,6 +269,17 @@ impl Broker {
         filter: TopicFilter,
         options: SubscriptionOptions,
     ) -> Subscribed {
+        self.add(session, filter, options, self.subscriptions_per_session)
+    }
+
+    /// Sessions that come back keep what they had under other rules.
+    fn add(
+        &self,
+        session: &Arc<Session>,
+        filter: TopicFilter,
+        options: SubscriptionOptions,
+        limit: usize,
+    ) -> Subscribed {
         // Held until the tree has it, so that a session that ends meanwhile leaves nothing there.
         let mut known = session.subscription_map();
         let Some(own) = known.as_mut() else {
@@ -247,8 +290,7 @@ impl Broker {
             .write()
             .expect("no panic happens while it is held");
         if !own.contains_key(&filter)
-            && (own.len() >= limits::SUBSCRIPTIONS_PER_SESSION
-                || tree.len() >= limits::SUBSCRIPTIONS_TOTAL)
+            && (own.len() >= limit || tree.len() >= limits::SUBSCRIPTIONS_TOTAL)
         {
             return Subscribed::TooMany;
         }
@@ -598,6 +640,23 @@ mod tests {
                 panic!("{other:?}")
             }
         }
+    }
+
+    #[test]
+    fn a_session_makes_as_many_subscriptions_as_the_rules_say() {
+        let broker = Broker::new(Rules {
+            subscriptions_per_session: 2,
+            ..Rules::default()
+        });
+        let client = open(&broker, "c");
+        let subscribe = |filter: &str| {
+            let options = options(QoS::AtMostOnce, None);
+            broker.subscribe(&client.session, filter.parse().unwrap(), options)
+        };
+        assert_eq!(subscribe("a"), Subscribed::New);
+        assert_eq!(subscribe("b"), Subscribed::New);
+        assert_eq!(subscribe("c"), Subscribed::TooMany);
+        assert_eq!(subscribe("b"), Subscribed::Replaced);
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod retained;
 mod session;
 mod tree;
 
-pub use broker::{Broker, MatchCache, OpenSession, Opened, Subscribed};
+pub use broker::{Broker, MatchCache, OpenSession, Opened, Rules, Subscribed};
 pub use message::{Delivery, Message, Origin};
 pub use retained::RetainedTree;
 pub use session::{

@@ -49,6 +49,8 @@ pub struct Group {
 pub struct SubscriptionTree {
     root: Node,
     len: usize,
+    /// Whether `a/#` leaves out `a`, against MQTT 5.0 §4.7.1.2 and as AWS does.
+    leaves_out_parent: bool,
 }
 
 #[derive(Debug, Default)]
@@ -66,6 +68,16 @@ struct Subscribers {
 }
 
 impl SubscriptionTree {
+    /// A tree in which `a/#` does not match `a`. MQTT 5.0 §4.7.1.2 says it does, and so does the
+    /// default; AWS IoT Core Developer Guide, "MQTT topics and topic filters", says it does not.
+    #[must_use]
+    pub fn leaving_out_parents() -> Self {
+        Self {
+            leaves_out_parent: true,
+            ..Self::default()
+        }
+    }
+
     /// The number of subscriptions.
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -129,7 +141,8 @@ impl SubscriptionTree {
     pub fn matches<'a>(&'a self, topic: &str, found: &mut impl FnMut(Found<'a>)) {
         // MQTT 5.0 §4.7.2: a wildcard at the first level does not match a topic with a leading `$`.
         let wild = !topic.starts_with('$');
-        self.root.matches(Some(topic), wild, found);
+        self.root
+            .matches(Some(topic), wild, !self.leaves_out_parent, found);
     }
 }
 
@@ -150,9 +163,16 @@ impl Node {
             && self.below.is_empty()
     }
 
-    /// `rest` is what remains of the topic; `None` behind its last level.
-    fn matches<'a>(&'a self, rest: Option<&str>, wild: bool, found: &mut impl FnMut(Found<'a>)) {
-        if wild {
+    /// `rest` is what remains of the topic; `None` behind its last level. `parent` is whether `#`
+    /// also matches there.
+    fn matches<'a>(
+        &'a self,
+        rest: Option<&str>,
+        wild: bool,
+        parent: bool,
+        found: &mut impl FnMut(Found<'a>),
+    ) {
+        if wild && (parent || rest.is_some()) {
             self.below.visit(found);
         }
         let Some(rest) = rest else {
@@ -164,10 +184,10 @@ impl Node {
             None => (rest, None),
         };
         if let Some(child) = self.children.get(level) {
-            child.matches(rest, true, found);
+            child.matches(rest, true, parent, found);
         }
         if wild && let Some(any) = &self.any {
-            any.matches(rest, true, found);
+            any.matches(rest, true, parent, found);
         }
     }
 
@@ -350,6 +370,20 @@ mod tests {
         assert_eq!(found(&tree, "$hub/x"), [5]);
         assert_eq!(found(&tree, "$hub"), [5]);
         assert_eq!(found(&tree, "$other"), [0_i64; 0]);
+    }
+
+    #[test]
+    fn a_strict_tree_leaves_out_the_parent_of_everything_below() {
+        let mut tree = SubscriptionTree::leaving_out_parents();
+        for (key, text) in ["sensor/#", "+/#", "#", "sensor", "$share/g/sensor/#"]
+            .iter()
+            .enumerate()
+        {
+            tree.insert(&filter(text), subscriber(key as i64));
+        }
+        assert_eq!(found(&tree, "sensor"), [2, 3]);
+        assert_eq!(found(&tree, "sensor/"), [0, 1, 2, 4]);
+        assert_eq!(found(&tree, "sensor/a/b"), [0, 1, 2, 4]);
     }
 
     #[test]

@@ -37,15 +37,15 @@ use hub::{Caller, Credentials, Hub, PeerFacts};
 use model::{Refusal, RefusalKind, limits};
 use percent_encoding::percent_decode_str;
 
-pub use self::{
-    failure::exception,
-    operations::{Operation, Service},
-};
 use self::{
     arn::Place,
     call::Call,
     failure::Failure,
     operations::{Route, by_name, by_path, by_target},
+};
+pub use self::{
+    failure::exception,
+    operations::{Operation, Service},
 };
 use crate::sigv4::{Claim, SignatureError, SignaturePolicy, SigningName};
 
@@ -126,11 +126,7 @@ impl Api {
     /// # Errors
     ///
     /// The answer to send, without reading the body.
-    pub fn admit(
-        &self,
-        head: &Parts,
-        sender: &Sender,
-    ) -> Result<Admitted, Box<Response<Bytes>>> {
+    pub fn admit(&self, head: &Parts, sender: &Sender) -> Result<Admitted, Box<Response<Bytes>>> {
         let request_id = self.next_request_id();
         let result = match &sender.certificate {
             Some(certificate) if !head.headers.contains_key("authorization") => {

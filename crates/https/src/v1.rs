@@ -212,7 +212,7 @@ fn page<T, U>(page: hub::Page<T>, show: impl FnMut(T) -> U) -> Json<api::Page<U>
 }
 
 /// An answer of one JSON object to a line, that goes on.
-fn lines(
+fn stream(
     body: impl hyper::body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static,
 ) -> Response {
     crate::body::with_type(StatusCode::OK, "application/x-ndjson", Body::new(body))

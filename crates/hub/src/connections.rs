@@ -725,7 +725,7 @@ impl Connection {
                 "subscription.too-many",
                 format!(
                     "a client may have {} subscriptions; unsubscribe from some or use wildcards",
-                    limits::SUBSCRIPTIONS_PER_SESSION
+                    crate::start::rules(hub.0.config.profile).subscriptions_per_session
                 ),
             ));
         }

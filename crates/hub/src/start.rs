@@ -2,13 +2,27 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use broker::{Broker, Restored, Session, SessionKey, SessionKind};
-use model::Timestamp;
+use broker::{Broker, Restored, Rules, Session, SessionKey, SessionKind};
+use model::{ClientId, Timestamp, limits::Profile};
 
 use crate::{
     Caller, Hub, HubConfig, Inner, PolicyLanguage, clock::Clock, connections::options_from_byte,
     counts::Counts, departures::Departures, live::LiveConnections, stored, timeline::Timeline,
 };
+
+/// Subscriptions of one connection. AWS: 50.
+const AWS_SUBSCRIPTIONS: usize = 50;
+
+/// How the broker behaves under a profile.
+pub(crate) fn rules(profile: Profile) -> Rules {
+    match profile {
+        Profile::Standard | Profile::AzureStrict => Rules::default(),
+        Profile::AwsStrict => Rules {
+            subscriptions_per_session: AWS_SUBSCRIPTIONS,
+            leaves_out_parents: true,
+        },
+    }
+}
 
 impl Hub {
     /// Opens the hub over `store`: sessions, subscriptions and retained messages are as they
@@ -26,7 +40,7 @@ impl Hub {
     ) -> Result<Self, store::Failure> {
         let counts = Counts::since(clock.now());
         let hub = Self(Arc::new(Inner {
-            broker: Broker::default(),
+            broker: Broker::new(rules(config.profile)),
             store,
             authority,
             clock,
@@ -60,6 +74,18 @@ impl Hub {
     #[must_use]
     pub fn config(&self) -> &HubConfig {
         &self.0.config
+    }
+
+    /// A client id for a client that gave none. It cannot be guessed: whoever knows a client id
+    /// and may use it can take over its session.
+    ///
+    /// # Panics
+    ///
+    /// Never: a UUID is a short name of letters.
+    #[must_use]
+    pub fn new_client_id(&self) -> ClientId {
+        let name = format!("auto-{}", crate::registry_events::new_uuid());
+        ClientId::new(&name).expect("a UUID is a short name of letters")
     }
 
     /// Whether something could not be written, so that the hub must be restarted.

@@ -37,11 +37,13 @@ pub enum Kind {
     RequestRefused,
     /// A connection was refused so much that not all of it was recorded.
     RefusalsOmitted,
+    /// A client sent more than its share, and is listened to more slowly.
+    Throttled,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::HandshakeFailed,
         Self::ConnectRefused,
         Self::Connected,
@@ -52,6 +54,7 @@ impl Kind {
         Self::MessagesDropped,
         Self::RequestRefused,
         Self::RefusalsOmitted,
+        Self::Throttled,
     ];
 
     /// The name in listings and files; stable.
@@ -68,6 +71,7 @@ impl Kind {
             Self::MessagesDropped => "messages-dropped",
             Self::RequestRefused => "request-refused",
             Self::RefusalsOmitted => "refusals-omitted",
+            Self::Throttled => "throttled",
         }
     }
 

@@ -14,7 +14,7 @@ use mqtt_proto::{
 };
 use tokio::time::timeout;
 
-use crate::{farewell, publishing, refusals, service::Shared, wire::Wire};
+use crate::{farewell, publishing, refusals, service::Shared, strict, wire::Wire};
 
 /// A connection that was accepted.
 pub(crate) struct Opened {
@@ -193,26 +193,32 @@ impl Stranger<'_> {
 
     /// What the client calls itself, or what it is called from now on.
     fn client_id(&self, connect: &Connect) -> Result<(ClientId, bool), Refusal> {
-        let assigned = connect.client_id.is_empty();
-        let name = if assigned {
-            ClientId::new(&self.shared.name_client())
-        } else {
-            ClientId::new(&connect.client_id)
-        };
-        match name {
-            Ok(name) => Ok((name, assigned)),
-            Err(error) => {
-                let refusal = Refusal::malformed("mqtt.client-id", error.to_string());
-                self.record_refusal(&refusal);
-                Err(refusal)
-            }
+        if connect.client_id.is_empty() {
+            return Ok((self.shared.hub.new_client_id(), true));
         }
+        let checked = if self.shared.terms.strict {
+            strict::check_client_id(&connect.client_id)
+        } else {
+            Ok(())
+        };
+        checked
+            .and_then(|()| {
+                ClientId::new(&connect.client_id)
+                    .map_err(|error| Refusal::malformed("mqtt.client-id", error.to_string()))
+            })
+            .map(|name| (name, false))
+            .inspect_err(|refusal| self.record_refusal(refusal))
     }
 
     fn check_will(&self, will: &packet::Will) -> Result<(), Refusal> {
         let highest = self.shared.terms.maximum_qos;
         if will.qos <= highest {
-            return Ok(());
+            return if self.shared.terms.strict {
+                strict::check_topic(&will.topic, will.retain)
+                    .inspect_err(|refusal| self.record_refusal(refusal))
+            } else {
+                Ok(())
+            };
         }
         let refusal = Refusal::new(
             RefusalKind::Unsupported,
@@ -227,7 +233,7 @@ impl Stranger<'_> {
     async fn refuse(&mut self, refusal: &Refusal) {
         let silent = self.session.version() == Version::V311 && !self.shared.terms.tells_v311;
         if !silent {
-            let code = refusals::codes(refusal.kind).connack;
+            let code = refusals::codes_for(refusal.kind, refusal.reason).connack;
             let output = &mut self.wire.output;
             self.session.refuse(code, Some(&refusal.message), output);
         }

@@ -32,6 +32,7 @@ use crate::{
     publishing::{self, Request},
     refusals,
     service::Shared,
+    strict::Allowance,
     wire::Wire,
 };
 
@@ -61,6 +62,8 @@ pub(crate) struct Conversation {
     stalled_checks: u32,
     /// Whether the alarm is set to look at that again.
     watches_stall: bool,
+    /// What the client may still publish, where that is bounded.
+    pub(crate) allowance: Option<Box<Allowance>>,
 }
 
 /// How a connection ends.
@@ -81,6 +84,7 @@ enum Woken {
 impl Conversation {
     pub(crate) fn new(shared: Arc<Shared>, opened: Opened) -> Self {
         Self {
+            allowance: shared.terms.strict.then(Box::default),
             shared,
             wire: opened.wire,
             decoder: opened.decoder,
@@ -216,11 +220,25 @@ impl Conversation {
                     if let Some(request) = self.carry_out(packet)? {
                         Box::pin(self.answer(request)).await?;
                     }
+                    if let Some(pause) = self.take_pause() {
+                        // A quarter of a second at most: that is what the largest message costs.
+                        Box::pin(sleep(pause)).await;
+                        // What there is to say goes out before the next is read.
+                        self.left_packets = true;
+                        self.has_read = true;
+                        return Ok(());
+                    }
                 }
                 Ok(None) => return Ok(()),
                 Err(error) => return Err(violated(&error.into())),
             }
         }
+    }
+
+    /// How long nothing more is read, because the client published more than its share.
+    fn take_pause(&mut self) -> Option<Duration> {
+        let pause = std::mem::take(&mut self.allowance.as_mut()?.pause);
+        (!pause.is_zero()).then_some(pause)
     }
 
     /// Carries out one packet, or says which request of it takes longer.
@@ -248,7 +266,7 @@ impl Conversation {
                 self.answers.push(ack, Answer::Completed(packet_id));
             }
             Event::Subscribe(subscribe) => self.subscribe(subscribe)?,
-            Event::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
+            Event::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe)?,
             Event::Acknowledged { seq, .. } | Event::Completed { seq } => {
                 self.connection.acknowledged(seq);
             }
@@ -447,7 +465,7 @@ pub(crate) fn refused(refusal: &Refusal, reason: DisconnectReason) -> Ending {
         reason,
         refusal.reason.0,
         refusal.message.to_string(),
-        Some(refusals::codes(refusal.kind).disconnect),
+        Some(refusals::codes_for(refusal.kind, refusal.reason).disconnect),
     )
 }
 
@@ -479,7 +497,10 @@ fn closed(reason: &CloseReason) -> Ending {
             Some(ReasonCode::SessionTakenOver),
         ),
         CloseReason::NoLongerAllowed(refusal) => refused(refusal, DisconnectReason::Forbidden),
-        CloseReason::Administrative { send_will } => {
+        CloseReason::Administrative {
+            send_will,
+            end_session,
+        } => {
             let mut ending = ending(
                 DisconnectReason::ApiInitiated,
                 "connection.ended-by-operator",
@@ -487,6 +508,9 @@ fn closed(reason: &CloseReason) -> Ending {
                 Some(ReasonCode::AdministrativeAction),
             );
             ending.disconnect.send_will = *send_will;
+            if *end_session {
+                ending.disconnect.session_expiry = Some(Duration::ZERO);
+            }
             ending
         }
         CloseReason::ShuttingDown => ending(

@@ -12,6 +12,7 @@ mod farewell;
 mod publishing;
 pub mod refusals;
 mod service;
+mod strict;
 mod subscribing;
 mod terms;
 mod wire;

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use dialect::Inbound;
 use hub::{Ack, DisconnectReason, Intent, timeline::Kind};
-use model::{Refusal, RefusalKind};
+use model::{ReasonId, Refusal, RefusalKind};
 use mqtt_proto::{EncodedPublish, PublishProperties, QoS, ReasonCode, Version, packet::Publish};
 
 use crate::{
     answers::Answer,
     conversation::{Conversation, Ending, refused},
-    refusals,
+    refusals, strict,
 };
 
 /// A payload that is this small a part of what was read with it is copied out.
@@ -34,6 +34,7 @@ impl Conversation {
     /// The end of the connection, when the client cannot be told of a refusal in any other way.
     pub(crate) fn publish(&mut self, publish: Publish) -> Result<Option<Box<Request>>, Ending> {
         let (qos, packet_id) = (publish.qos, publish.packet_id);
+        self.spend(publish.topic.len() + publish.payload.len());
         let done = match self.interpret(publish) {
             Ok(Intent::Publish(request)) => self.connection.publish(request),
             Ok(intent @ Intent::Shadow(..)) => {
@@ -53,6 +54,26 @@ impl Conversation {
         };
         self.done(done, qos, packet_id)?;
         Ok(None)
+    }
+
+    /// Counts a message of so many bytes against what the client may send.
+    fn spend(&mut self, bytes: usize) {
+        let Some(allowance) = &mut self.allowance else {
+            return;
+        };
+        let pause = allowance.spend(bytes, self.shared.hub.now());
+        if !pause.is_zero() && !allowance.is_told {
+            allowance.is_told = true;
+            self.shared.hub.record(
+                Kind::Throttled,
+                self.connection.caller().subject(),
+                ReasonId("publish.rate"),
+                "the client publishes more than 100 messages or 512 KiB a second; it is listened \
+                 to more slowly, and nothing is lost"
+                    .into(),
+                None,
+            );
+        }
     }
 
     /// Carries out what a message asks for; the packets behind it wait.
@@ -126,6 +147,9 @@ impl Conversation {
                     publish.payload.len()
                 ),
             ));
+        }
+        if self.shared.terms.strict {
+            strict::check_topic(&publish.topic, publish.retain)?;
         }
         let payload = if publish.payload.len() < self.read_bytes / COPIED_PART {
             Bytes::copy_from_slice(&publish.payload)

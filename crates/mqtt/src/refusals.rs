@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use model::RefusalKind;
+use model::{ReasonId, RefusalKind};
 use mqtt_proto::ReasonCode;
 
 /// The reason codes that tell one kind of refusal, by the packet that answers. A 3.1.1 client is
@@ -92,6 +92,22 @@ pub const fn codes(kind: RefusalKind) -> Codes {
         unsuback,
         disconnect,
     }
+}
+
+/// The codes for one refusal: those of its kind, unless MQTT 5 has a code for this very reason.
+#[must_use]
+pub fn codes_for(kind: RefusalKind, reason: ReasonId) -> Codes {
+    let mut codes = codes(kind);
+    match reason.0 {
+        // §3.2.2.3.4
+        "mqtt.will-qos" => codes.connack = ReasonCode::QosNotSupported,
+        // §3.2.2.3.12
+        "mqtt.subscription-id" => {
+            codes.disconnect = ReasonCode::SubscriptionIdentifiersNotSupported;
+        }
+        _ => {}
+    }
+    codes
 }
 
 /// All of it as a Markdown table, for `golden/refusals.md`.

@@ -1,12 +1,6 @@
 //! The service that connections are handed to.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{fmt, sync::Arc};
 
 use dialect::Dialect;
 use hub::Hub;
@@ -26,7 +20,6 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) dialect: Arc<dyn Dialect>,
     pub(crate) terms: Terms,
-    named: AtomicU64,
 }
 
 impl Mqtt {
@@ -38,7 +31,6 @@ impl Mqtt {
             hub,
             dialect,
             terms,
-            named: AtomicU64::new(0),
         }))
     }
 }
@@ -46,14 +38,6 @@ impl Mqtt {
 impl fmt::Debug for Mqtt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mqtt").finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    /// A client id for a client that gave none: unique, and not a secret.
-    pub(crate) fn name_client(&self) -> String {
-        let number = self.named.fetch_add(1, Ordering::Relaxed);
-        format!("auto-{:x}-{number:x}", self.hub.now().millis())
     }
 }
 
@@ -85,5 +69,5 @@ fn an_idle_connection_is_small() {
         size_of::<F>()
     }
     let bytes = bytes(Conversation::run) + size_of::<Conversation>();
-    assert!(bytes <= 1536, "{bytes} bytes");
+    assert!(bytes <= 1544, "{bytes} bytes");
 }

@@ -11,7 +11,7 @@ use crate::{
     answers::{Answer, Filters},
     conversation::{Conversation, Ending, refused},
     publishing::own,
-    refusals,
+    refusals, strict,
 };
 
 impl Conversation {
@@ -21,7 +21,7 @@ impl Conversation {
     ///
     /// The end of the connection, where the terms say so.
     pub(crate) fn subscribe(&mut self, subscribe: Subscribe) -> Result<(), Ending> {
-        self.check_terms(&subscribe)?;
+        self.check_terms(subscribe.filters.len(), subscribe.subscription_id.is_some())?;
         let identifier = subscribe.subscription_id.map(|id| id.get());
         // Each filter is refused here, or has its place among those the hub is asked for.
         let mut requests = Vec::with_capacity(subscribe.filters.len());
@@ -65,7 +65,12 @@ impl Conversation {
     }
 
     /// Carries out UNSUBSCRIBE.
-    pub(crate) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::subscribe`].
+    pub(crate) fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) -> Result<(), Ending> {
+        self.check_terms(unsubscribe.filters.len(), false)?;
         let mut filters = Vec::with_capacity(unsubscribe.filters.len());
         let caller = self.connection.caller();
         let places: Vec<Result<usize, Refusal>> = unsubscribe
@@ -93,22 +98,23 @@ impl Conversation {
         let filters = Box::new(Filters { reasons, text });
         let answer = Answer::Unsubscribed(unsubscribe.packet_id, filters);
         self.answers.push(ack, answer);
+        Ok(())
     }
 
-    fn check_terms(&self, subscribe: &Subscribe) -> Result<(), Ending> {
+    fn check_terms(&self, filters: usize, has_identifier: bool) -> Result<(), Ending> {
         let terms = &self.shared.terms;
-        let refusal = if subscribe.subscription_id.is_some() && !terms.subscription_ids {
+        let refusal = if has_identifier && !terms.subscription_ids {
             Refusal::new(
                 RefusalKind::Unsupported,
                 "mqtt.subscription-id",
                 "subscription identifiers are not available here",
             )
-        } else if subscribe.filters.len() > terms.filters_per_packet {
+        } else if filters > terms.filters_per_packet {
             Refusal::new(
                 RefusalKind::TooMany,
                 "mqtt.too-many-filters",
                 format!(
-                    "a SUBSCRIBE may have {} filters here",
+                    "a SUBSCRIBE or UNSUBSCRIBE may have {} filters here",
                     terms.filters_per_packet
                 ),
             )
@@ -116,20 +122,18 @@ impl Conversation {
             return Ok(());
         };
         self.record_subscription(&refusal);
-        let mut ending = refused(&refusal, DisconnectReason::ClientError);
-        if let Some((code, _)) = &mut ending.words
-            && refusal.kind == RefusalKind::Unsupported
-        {
-            *code = ReasonCode::SubscriptionIdentifiersNotSupported;
-        }
-        Err(ending)
+        Err(refused(&refusal, DisconnectReason::ClientError))
     }
 
     fn filter(&self, spelled: &bytestring::ByteString) -> Result<TopicFilter, Refusal> {
         let caller = self.connection.caller();
-        self.shared
-            .dialect
-            .filter(caller, spelled)
+        let checked = if self.shared.terms.strict {
+            strict::check_filter(spelled)
+        } else {
+            Ok(())
+        };
+        checked
+            .and_then(|()| self.shared.dialect.filter(caller, spelled))
             .inspect_err(|refusal| self.record_subscription(refusal))
     }
 

@@ -22,6 +22,8 @@ pub(crate) struct Terms {
     pub(crate) filters_per_packet: usize,
     /// Whether 3.1.1 clients are told why they are refused, where 3.1.1 can say so.
     pub(crate) tells_v311: bool,
+    /// Whether names and rates are bounded as in [`crate::strict`].
+    pub(crate) strict: bool,
 }
 
 /// AWS quota: MQTT packets of 146 KiB, payloads of 128 KiB.
@@ -41,6 +43,7 @@ impl Terms {
                 subscription_ids: true,
                 filters_per_packet: limits::FILTERS_PER_PACKET,
                 tells_v311: true,
+                strict: false,
             },
             // AWS IoT Core Developer Guide, "MQTT" and the quota page.
             Profile::AwsStrict => Self {
@@ -61,6 +64,7 @@ impl Terms {
                 subscription_ids: false,
                 filters_per_packet: 8,
                 tells_v311: false,
+                strict: true,
             },
         }
     }

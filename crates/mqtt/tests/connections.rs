@@ -437,3 +437,102 @@ async fn the_strict_profile_keeps_to_what_aws_allows() {
     stranger.say("10 * \"MQTT\" 04 02 0000 \"s\"").await;
     stranger.hears_the_end().await;
 }
+
+#[tokio::test]
+async fn the_strict_profile_ends_what_asks_for_qos_2() {
+    let world = strict().await;
+    let mut will = world.dial();
+    will.say("10 * \"MQTT\" 05 16 0000 {} \"w\" {} \"a\" \"x\"")
+        .await;
+    let answer = will.hears_something().await;
+    assert_eq!((answer[0], answer[3]), (0x20, 0x9B));
+    will.hears_the_end().await;
+    let mut older = world.dial();
+    older
+        .say("10 * \"MQTT\" 04 16 0000 \"w\" \"a\" \"x\"")
+        .await;
+    older.hears_the_end().await;
+    world.records("mqtt.will-qos").await;
+    let mut publisher = world.v311("p").await;
+    publisher.say("34 * \"a\" 0001 'x'").await;
+    publisher.hears_the_end().await;
+    world.records("mqtt.qos").await;
+}
+
+#[tokio::test]
+async fn the_strict_profile_bounds_filters_and_subscriptions() {
+    let world = strict().await;
+    let mut client = world.v311("c").await;
+    client.say("82 * 0001 \"sensor/#\" 00").await;
+    client.hears("90 * 0001 00").await;
+    for number in 2..=50 {
+        client
+            .say(&format!("82 * {number:04x} \"{number}\" 00"))
+            .await;
+        client.hears(&format!("90 * {number:04x} 00")).await;
+    }
+    client.say("82 * 0040 \"51\" 00 \"50\" 00").await;
+    client.hears("90 * 0040 80 00").await;
+    world.records("subscription.too-many").await;
+    client.say("82 * 0041 \"1/2/3/4/5/6/7/8/9\" 00").await;
+    client.hears("90 * 0041 80").await;
+    world.records("topic.too-deep").await;
+    client.say("30 * \"sensor\" 'no'").await;
+    client.say("30 * \"sensor/a\" 'yes'").await;
+    client.hears("30 * \"sensor/a\" 'yes'").await;
+    client.hears_nothing_else().await;
+    let nine: String = (0..9).map(|number| format!("\"{number}\"")).collect();
+    client.say(&format!("A2 * 0042 {nine}")).await;
+    client.hears_the_end().await;
+    world.records("mqtt.too-many-filters").await;
+}
+
+#[tokio::test]
+async fn the_strict_profile_retains_for_filters_without_wildcards_only() {
+    let world = strict().await;
+    let mut client = world.v311("c").await;
+    client.say("33 * \"r/x\" 0001 'kept'").await;
+    client.hears("40 02 0001").await;
+    client.say("82 * 0002 \"r/+\" 00 \"r/#\" 00").await;
+    client.hears("90 * 0002 00 00").await;
+    client.hears_nothing_else().await;
+    client.say("82 * 0003 \"r/x\" 00").await;
+    client.hears("90 * 0003 00").await;
+    client.hears("31 * \"r/x\" 'kept'").await;
+    client.say("31 * \"$cloud/x\" 'x'").await;
+    client.hears_the_end().await;
+    world.records("retained.reserved").await;
+}
+
+#[tokio::test]
+async fn the_strict_profile_slows_down_who_publishes_too_much_and_loses_nothing() {
+    let world = strict().await;
+    let mut client = world.v311("c").await;
+    for id in 1..=103 {
+        client.say(&format!("32 * \"a\" {id:04x} 'x'")).await;
+    }
+    for id in 1..=103 {
+        client.hears(&format!("40 02 {id:04x}")).await;
+    }
+    world.records("publish.rate").await;
+    client.hears_nothing_else().await;
+}
+
+#[tokio::test]
+async fn the_strict_profile_bounds_client_ids() {
+    let world = strict().await;
+    for id in ["$c".to_owned(), "x".repeat(129)] {
+        let mut client = world.dial();
+        client
+            .say(&format!("10 * \"MQTT\" 05 02 0000 {{}} \"{id}\""))
+            .await;
+        let answer = client.hears_something().await;
+        assert_eq!((answer[0], answer[3]), (0x20, 0x85));
+        client.hears_the_end().await;
+    }
+    world.records("mqtt.client-id").await;
+}
+
+async fn strict() -> World {
+    World::allowing(Profile::AwsStrict, "client/* topic/* topicfilter/*").await
+}

@@ -119,6 +119,24 @@ pub(crate) enum Command {
         /// The hub's folder
         #[arg(long, default_value = "./sekisho-data", value_name = "DIR")]
         data: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write everything the hub keeps into one file (not built yet)
+    Backup {
+        #[command(flatten)]
+        hub: Where,
+        /// The file
+        file: PathBuf,
+    },
+    /// Make a data folder from a backup (not built yet)
+    Restore {
+        /// The folder to make
+        #[arg(long, default_value = "./sekisho-data", value_name = "DIR")]
+        data: PathBuf,
+        /// The file
+        file: PathBuf,
     },
     /// Print a completion script for a shell
     Completions {
@@ -131,10 +149,15 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Where {
     /// The hub's folder, for its address and token; or set SEKISHO_URL and SEKISHO_TOKEN
-    #[arg(long, default_value = "./sekisho-data", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        default_value = "./sekisho-data",
+        value_name = "DIR"
+    )]
     pub(crate) data: PathBuf,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) json: bool,
 }
 

@@ -14,13 +14,6 @@ pub(crate) struct Hub {
     token: String,
 }
 
-/// How the hub tells a refusal.
-#[derive(serde::Deserialize)]
-struct Told {
-    message: String,
-    reason: String,
-}
-
 impl Hub {
     /// The hub that `SEKISHO_URL` and `SEKISHO_TOKEN` name, else the one of the folder.
     pub(crate) fn find(data: &Path) -> Result<Self, Failure> {
@@ -54,6 +47,19 @@ impl Hub {
     /// Reads.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         read(self.send(Method::GET, path, None::<&()>).await?).await
+    }
+
+    /// Reads a whole list, part by part.
+    pub(crate) async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Failure> {
+        let mut page: api::Page<T> = self.get(path).await?;
+        let mut items = page.items;
+        while let Some(after) = page.next {
+            page = self
+                .get(&format!("{path}?after={}", escape(&after)))
+                .await?;
+            items.append(&mut page.items);
+        }
+        Ok(items)
     }
 
     /// Asks for something to be done.
@@ -114,7 +120,7 @@ impl Hub {
             return Ok(response);
         }
         let text = response.text().await.unwrap_or_default();
-        let told = serde_json::from_str::<Told>(&text);
+        let told = serde_json::from_str::<api::Error>(&text);
         let message = match told {
             Ok(told) => format!("{} ({})", told.message, told.reason),
             Err(_) => format!("the hub answered {status}: {text}"),
@@ -125,6 +131,20 @@ impl Hub {
             Failure::Refused(message)
         })
     }
+}
+
+/// A text as part of a path or a query: everything but letters, digits, `-`, `.` and `_` is
+/// escaped.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
 }
 
 /// Whether to go on reading.
@@ -146,4 +166,10 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
         cause = next;
     }
     cause.to_string()
+}
+
+#[test]
+fn texts_are_escaped_for_paths_and_queries() {
+    assert_eq!(escape("a-b_c.9"), "a-b_c.9");
+    assert_eq!(escape("a/#+ \u{e9}"), "a%2F%23%2B%20%C3%A9");
 }

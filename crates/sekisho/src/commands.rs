@@ -1,17 +1,94 @@
-//! One file per command; this one finds which.
+//! One file per noun; this one finds which.
+
+mod certificates;
+mod devices;
+mod doctor;
+mod explain;
+mod messages;
+mod moment;
+mod policies;
+mod status;
+mod timeline;
+
+use clap::CommandFactory as _;
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, Where},
+    client::Hub,
     environment,
     failure::Failure,
-    up,
+    output,
 };
 
 /// Does what the command line asks.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
-        Command::Up(options) => up::run(*options),
+        Command::Up(options) => crate::up::run(*options),
         Command::Env { hub, format } => environment::run(&hub.data, format),
-        _ => Err(Failure::internal("this command is not built yet")),
+        Command::Doctor { data, json } => doctor::run(&data, json),
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "sekisho", &mut script);
+            output::line(&String::from_utf8_lossy(&script));
+            Ok(())
+        }
+        Command::Backup { .. } | Command::Restore { .. } => Err(Failure::internal(
+            "backup and restore are not built yet; stop the hub and copy its folder",
+        )),
+        command @ (Command::Device { .. }
+        | Command::Cert { .. }
+        | Command::Policy { .. }
+        | Command::Explain { .. }
+        | Command::Timeline { .. }
+        | Command::Trace { .. }
+        | Command::Tail { .. }
+        | Command::Publish { .. }
+        | Command::Status { .. }) => tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Failure::internal)?
+            .block_on(ask(command)),
     }
+}
+
+/// Does what needs a running hub.
+async fn ask(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Device { action } => devices::run(action).await,
+        Command::Cert { action } => certificates::run(action).await,
+        Command::Policy { action } => policies::run(action).await,
+        Command::Explain {
+            hub,
+            device,
+            question,
+        } => explain::run(&hub, device, question).await,
+        Command::Timeline { hub, device, since } => {
+            timeline::of_device(&hub, &device, &since).await
+        }
+        Command::Trace {
+            hub,
+            failed,
+            follow,
+        } => timeline::trace(&hub, failed, follow).await,
+        Command::Tail { hub, filter, count } => messages::tail(&hub, &filter, count).await,
+        Command::Publish {
+            hub,
+            topic,
+            payload,
+            qos,
+            retain,
+        } => messages::publish(&hub, topic, payload, qos, retain).await,
+        Command::Status { hub } => status::run(&hub).await,
+        Command::Up(_)
+        | Command::Env { .. }
+        | Command::Doctor { .. }
+        | Command::Completions { .. }
+        | Command::Backup { .. }
+        | Command::Restore { .. } => Err(Failure::internal("this needs no hub")),
+    }
+}
+
+fn find(hub: &Where) -> Result<Hub, Failure> {
+    Hub::find(&hub.data)
 }

@@ -69,11 +69,7 @@ impl Folder {
             create(path, names, now)?;
         }
         let tls = path.join("tls");
-        let authority = Authority::open(
-            &read(&tls.join("root-ca.pem"))?,
-            &read(&tls.join("root-ca.key"))?,
-        )
-        .map_err(|error| damaged(path, error))?;
+        let authority = open_authority(path)?;
         renew_server(&tls, &authority, names, now)?;
         let server = listen::ServerIdentity::from_pem(
             &read(&tls.join("server.pem"))?,
@@ -91,9 +87,24 @@ impl Folder {
     }
 }
 
+fn open_authority(path: &Path) -> Result<Authority, Failure> {
+    let tls = path.join("tls");
+    Authority::open(
+        &read(&tls.join("root-ca.pem"))?,
+        &read(&tls.join("root-ca.key"))?,
+    )
+    .map_err(|error| damaged(path, error))
+}
+
+/// Replaces the server certificate of a running hub's folder when it is due. Returns whether it
+/// was replaced.
+pub(crate) fn renew(path: &Path, names: &[ServerName], now: Timestamp) -> Result<bool, Failure> {
+    renew_server(&path.join("tls"), &open_authority(path)?, names, now)
+}
+
 /// Replaces the hub's own server certificate when it is due. One that an operator put there,
 /// from another authority, is left alone. Returns whether it was replaced.
-pub(crate) fn renew_server(
+fn renew_server(
     tls: &Path,
     authority: &Authority,
     names: &[ServerName],

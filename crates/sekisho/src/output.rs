@@ -1,9 +1,5 @@
 //! What people and scripts see: the only file that prints.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is the program's output"
-)]
+#![expect(clippy::print_stderr, reason = "this is the program's output")]
 
 use std::io::{IsTerminal, Write};
 
@@ -16,12 +12,19 @@ pub(crate) fn error(failure: &Failure) {
     eprintln!("sekisho: {failure}");
 }
 
-/// A line on standard output.
+/// A line on standard output, seen at once, also when that is a pipe. Ends the program when nobody
+/// reads any more, as `sekisho tail '#' | head` wants it.
 pub(crate) fn line(text: &str) {
-    println!("{text}");
+    if let Err(error) = flushed_line(text) {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        eprintln!("sekisho: cannot write to standard output: {error}");
+        std::process::exit(2);
+    }
 }
 
-/// A line that is seen at once, also when standard output is a pipe.
+/// As [`line`], for a program that goes on whether somebody reads or not.
 pub(crate) fn flushed_line(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
@@ -36,7 +39,7 @@ pub(crate) fn note(text: &str) {
 /// A value as indented JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(Failure::internal)?;
-    println!("{text}");
+    line(&text);
     Ok(())
 }
 
@@ -62,7 +65,7 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) {
         for (cell, width) in cells.iter().zip(&widths) {
             text.push_str(&format!("{cell:<width$}  "));
         }
-        println!("{}", text.trim_end());
+        line(text.trim_end());
     };
     print(
         &heading

@@ -2,12 +2,12 @@
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use ca::{Authority, ServerName};
+use ca::ServerName;
 use hub::{Hub, HubConfig, clock::Clock, clock::SystemClock};
 use listen::{BindError, Gate, Listener, Security, Services, Shutdown, Tasks, Tls};
 use model::limits;
@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     cli,
     failure::Failure,
-    folder::{self, Endpoints, Folder, Secrecy},
+    folder::{self, Endpoints, Folder, OperatorSecrets, Secrecy},
     output,
     services::{Aws, Http, Recorder},
     settings::Settings,
@@ -27,6 +27,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// How often the server's certificate on disk is looked at.
 const CERTIFICATE_POLL: Duration = Duration::from_secs(2);
+
+/// How often it is asked whether the server's certificate is due for renewal.
+const RENEWAL_CHECK: Duration = Duration::from_secs(12 * 3600);
 
 /// How often what has come due is done.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -59,11 +62,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     };
     let hub = Hub::open(
         store,
-        Authority::open(
-            &folder::read(&folder.path.join("tls/root-ca.pem"))?,
-            &folder::read(&folder.path.join("tls/root-ca.key"))?,
-        )
-        .map_err(Failure::usage)?,
+        folder.authority,
         Arc::clone(&clock),
         Arc::new(language),
         HubConfig {
@@ -78,7 +77,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     let gate = Arc::new(Gate::new(
         Services {
             mqtt: Arc::new(mqtt::Mqtt::new(hub.clone(), Arc::new(dialect_aws::Aws))),
-            http: Arc::new(Http(site(&settings, &folder, &endpoints, &hub))),
+            http: Arc::new(Http(site(&settings, &folder.operator, &endpoints, &hub))),
             amqp: None,
         },
         Arc::new(Recorder(hub.clone())),
@@ -97,11 +96,15 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         &tasks,
         watch_certificate(
             settings.data.clone(),
-            folder.server.clone(),
+            Arc::clone(&folder.server),
             shutdown.clone(),
         ),
     )?;
-    announce(&settings, &folder, &endpoints)?;
+    spawn(
+        &tasks,
+        renew_certificate(settings.data.clone(), names, clock, shutdown.clone()),
+    )?;
+    announce(&settings, &folder.path, &endpoints)?;
 
     wait_for_stop().await?;
     // In this order: a connection that opens in between sees the request.
@@ -116,26 +119,22 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-fn spawn(
-    tasks: &Tasks,
-    task: impl std::future::Future<Output = ()> + Send + 'static,
-) -> Result<(), Failure> {
+fn spawn(tasks: &Tasks, task: impl Future<Output = ()> + Send + 'static) -> Result<(), Failure> {
     tasks.spawn(task).map_err(Failure::internal)
 }
 
 fn site(
     settings: &Settings,
-    folder: &Folder,
+    operator: &OperatorSecrets,
     endpoints: &Endpoints,
     hub: &Hub,
 ) -> Arc<https::Site> {
     let signatures = if settings.dev.is_some() {
         dialect_aws::sigv4::SignaturePolicy::AcceptAny
     } else {
-        let secret = dialect_aws::sigv4::SecretKey::new(&folder.operator.secret_access_key);
+        let secret = dialect_aws::sigv4::SecretKey::new(&operator.secret_access_key);
         dialect_aws::sigv4::SignaturePolicy::Verify(
-            dialect_aws::sigv4::AccessKeys::default()
-                .with(folder.operator.access_key_id.clone(), secret),
+            dialect_aws::sigv4::AccessKeys::default().with(operator.access_key_id.clone(), secret),
         )
     };
     let aws = dialect_aws::rest::Api::new(
@@ -146,7 +145,7 @@ fn site(
             region: settings.region.clone(),
         },
     );
-    let token = https::Token::new(&folder.operator.token);
+    let token = https::Token::new(&operator.token);
     let setup = https::v1::Setup {
         dialect: Arc::new(dialect_aws::Aws),
         device_policy_name: "device-default".into(),
@@ -313,9 +312,30 @@ async fn sweep(hub: Hub, mut shutdown: Shutdown) {
     }
 }
 
+/// Renews the server's certificate in time; [`watch_certificate`] takes it over.
+async fn renew_certificate(
+    data: PathBuf,
+    names: Vec<ServerName>,
+    clock: Arc<dyn Clock>,
+    mut shutdown: Shutdown,
+) {
+    let mut ticks = tokio::time::interval(RENEWAL_CHECK);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shutdown.requested() => return,
+        }
+        match folder::renew(&data, &names, clock.now()) {
+            Ok(true) => tracing::info!("renewed the server certificate"),
+            Ok(false) => {}
+            Err(failure) => tracing::error!(%failure, "cannot renew the server certificate"),
+        }
+    }
+}
+
 /// Takes over a new server certificate when its files change, or at once on SIGHUP.
 async fn watch_certificate(
-    data: std::path::PathBuf,
+    data: PathBuf,
     identity: Arc<listen::ServerIdentity>,
     mut shutdown: Shutdown,
 ) {
@@ -360,13 +380,13 @@ fn modified(tls: &Path) -> [Option<SystemTime>; 2] {
 }
 
 /// Tells programs (files) and people (one screen) that the hub serves.
-fn announce(settings: &Settings, folder: &Folder, endpoints: &Endpoints) -> Result<(), Failure> {
+fn announce(settings: &Settings, data: &Path, endpoints: &Endpoints) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(endpoints).map_err(Failure::internal)?;
-    folder::write(&folder.path.join("endpoints.json"), &text, Secrecy::Public)?;
+    folder::write(&data.join("endpoints.json"), &text, Secrecy::Public)?;
     if let Some(path) = &settings.ready_file {
         folder::write(path, &text, Secrecy::Public)?;
     }
-    let data = folder.path.display();
+    let data = data.display();
     let host = &endpoints.host;
     let mut lines = vec![
         format!(

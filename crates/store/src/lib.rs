@@ -10,6 +10,7 @@
 
 mod attachments;
 mod certificates;
+mod check;
 mod commit;
 mod database;
 mod devices;
@@ -32,6 +33,7 @@ use std::{
 };
 
 pub use certificates::{CertificatePlace, Order};
+pub use check::check;
 pub use commit::{Commit, Together, Unavailable};
 pub use database::{Failure, OpenError};
 pub use devices::{AttributeFilter, DeviceFilter};

@@ -56,7 +56,11 @@ impl Place {
 
 /// The kind and the name in `arn:PARTITION:iot:REGION:ACCOUNT:KIND/NAME`.
 pub(crate) fn read(arn: &str) -> Result<(Kind, &str), Refusal> {
-    let unknown = || invalid(format!("{arn:?} is not the ARN of something this hub keeps"));
+    let unknown = || {
+        invalid(format!(
+            "{arn:?} is not the ARN of something this hub keeps"
+        ))
+    };
     let mut parts = arn.splitn(6, ':');
     let (Some("arn"), Some(_), Some("iot"), Some(_), Some(_), Some(resource)) = (
         parts.next(),
@@ -143,7 +147,12 @@ fn what_is_given_out_is_read_back() {
         let arn = place.arn(kind, "a:b");
         assert_eq!(read(&arn).unwrap(), (kind, "a:b"), "{arn}");
     }
-    for wrong in ["", "arn:aws:iot:r:a:thing", "arn:aws:s3:r:a:thing/x", "arn:aws:iot:r:a:job/x"] {
+    for wrong in [
+        "",
+        "arn:aws:iot:r:a:thing",
+        "arn:aws:s3:r:a:thing/x",
+        "arn:aws:iot:r:a:job/x",
+    ] {
         assert!(read(wrong).is_err(), "{wrong}");
     }
 }

@@ -105,9 +105,16 @@ impl Call<'_> {
 
     /// The body as JSON; an empty body is an empty object.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
-        let bytes: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        let bytes: &[u8] = if self.body.is_empty() {
+            b"{}"
+        } else {
+            &self.body
+        };
         serde_json::from_slice(bytes).map_err(|error| {
-            Refusal::malformed("aws.json", format!("the body is not what is expected: {error}"))
+            Refusal::malformed(
+                "aws.json",
+                format!("the body is not what is expected: {error}"),
+            )
         })
     }
 }

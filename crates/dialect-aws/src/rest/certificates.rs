@@ -143,9 +143,12 @@ async fn register_as(call: &Call<'_>, body: Register, default: CertificateStatus
 
 fn exists(refusal: Refusal, place: &Place, pem: &str) -> Failure {
     match x509::certificate_from_pem(pem) {
-        Ok(certificate) => {
-            super::things::exists(refusal, place, Kind::Certificate, &certificate.id().to_string())
-        }
+        Ok(certificate) => super::things::exists(
+            refusal,
+            place,
+            Kind::Certificate,
+            &certificate.id().to_string(),
+        ),
         Err(_) => refusal.into(),
     }
 }

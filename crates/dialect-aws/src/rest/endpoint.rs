@@ -9,9 +9,9 @@ use super::call::{Call, Outcome, Reply, invalid};
 pub(crate) fn describe(call: &Call<'_>) -> Outcome {
     match call.query("endpointType")?.as_deref() {
         None
-        | Some("iot:Data-ATS" | "iot:Data" | "iot:CredentialProvider" | "iot:Jobs" | "iot:Data-Beta") => {
-            Ok(Reply::json(&json!({ "endpointAddress": call.endpoint })))
-        }
+        | Some(
+            "iot:Data-ATS" | "iot:Data" | "iot:CredentialProvider" | "iot:Jobs" | "iot:Data-Beta",
+        ) => Ok(Reply::json(&json!({ "endpointAddress": call.endpoint }))),
         Some(other) => Err(invalid(format!(
             "{other:?} is no type of endpoint; ask for iot:Data-ATS or iot:CredentialProvider"
         ))

@@ -180,10 +180,9 @@ const fn signature_exception(service: Service, error: &SignatureError) -> &'stat
             | SignatureError::Payload
             | SignatureError::Mismatch { .. },
         ) => "SignatureDoesNotMatch",
-        (
-            Service::Iot | Service::IotData | Service::IotJobsData | Service::SecureTunneling,
-            _,
-        ) => name,
+        (Service::Iot | Service::IotData | Service::IotJobsData | Service::SecureTunneling, _) => {
+            name
+        }
     }
 }
 

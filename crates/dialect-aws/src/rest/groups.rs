@@ -56,9 +56,12 @@ pub(crate) async fn create(call: &Call<'_>) -> Outcome {
             "thingGroupArn": call.place.arn(Kind::ThingGroup, &group.name),
             "thingGroupId": group.uuid,
         }))),
-        Err(refusal) if refusal.kind == RefusalKind::AlreadyExists => {
-            Err(exists(refusal, &call.place, Kind::ThingGroup, name.as_str()))
-        }
+        Err(refusal) if refusal.kind == RefusalKind::AlreadyExists => Err(exists(
+            refusal,
+            &call.place,
+            Kind::ThingGroup,
+            name.as_str(),
+        )),
         Err(refusal) => Err(refusal.into()),
     }
 }
@@ -141,12 +144,11 @@ struct Membership {
 impl Membership {
     /// Group and thing, each named or by its ARN.
     fn read(&self) -> Result<(GroupName, DeviceId), Refusal> {
-        let one = |name: &Option<String>, arn: &Option<String>, kind, what: &str| {
-            match (name, arn) {
-                (Some(name), _) => Ok(name.clone()),
-                (None, Some(arn)) => read_kind(arn, kind).map(str::to_owned),
-                (None, None) => Err(invalid(format!("name the {what}, or give its ARN"))),
-            }
+        let one = |name: &Option<String>, arn: &Option<String>, kind, what: &str| match (name, arn)
+        {
+            (Some(name), _) => Ok(name.clone()),
+            (None, Some(arn)) => read_kind(arn, kind).map(str::to_owned),
+            (None, None) => Err(invalid(format!("name the {what}, or give its ARN"))),
         };
         let group = one(
             &self.thing_group_name,

@@ -147,6 +147,19 @@ impl Operation {
         None
     }
 
+    /// A request for it: method and path, with `a` for every label.
+    #[cfg(test)]
+    pub(crate) fn example(&self) -> (&'static str, String) {
+        let method = match self.method {
+            Method::Delete => "DELETE",
+            Method::Get => "GET",
+            Method::Patch => "PATCH",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+        };
+        (method, self.path.replace("{+}", "a/b").replace("{}", "a"))
+    }
+
     /// How many of the pattern's segments are fixed text; the more, the better the match.
     fn literals(&self) -> usize {
         self.path
@@ -247,14 +260,8 @@ mod tests {
     fn no_two_operations_of_a_service_answer_at_the_same_place() {
         for service in [Service::Iot, Service::IotData, Service::IotJobsData] {
             for operation in service.operations() {
-                let path = operation.path.replace("{+}", "a/b").replace("{}", "a");
-                let method = match operation.method {
-                    Method::Delete => http::Method::DELETE,
-                    Method::Get => http::Method::GET,
-                    Method::Patch => http::Method::PATCH,
-                    Method::Post => http::Method::POST,
-                    Method::Put => http::Method::PUT,
-                };
+                let (method, path) = operation.example();
+                let method = method.parse().unwrap();
                 let found = by_path(service, &method, &path).expect("its own path");
                 assert_eq!(found.operation.name, operation.name, "{path}");
             }

@@ -36,12 +36,7 @@ impl Paging {
     }
 
     /// `{name: entries}` and, when the list continues, where.
-    pub(crate) fn answer<T>(
-        self,
-        name: &str,
-        page: Page<T>,
-        entry: impl Fn(&T) -> Value,
-    ) -> Value {
+    pub(crate) fn answer<T>(self, name: &str, page: Page<T>, entry: impl Fn(&T) -> Value) -> Value {
         let entries: Vec<Value> = page.items.iter().map(entry).collect();
         let mut body = json!({ name: entries });
         if let Some(next) = page.next {

@@ -67,9 +67,11 @@ pub(crate) fn list(call: &Call<'_>) -> Outcome {
         .ok_or_else(|| invalid("resourceArn is missing"))?;
     let wanted = Paging::Tokens.request(call)?;
     let page = call.hub.tags(call.caller, &resource(&arn)?, &wanted)?;
-    let answer = Paging::Tokens.answer("tags", page, |(key, value)| {
-        json!({ "Key": key, "Value": value })
-    });
+    let answer = Paging::Tokens.answer(
+        "tags",
+        page,
+        |(key, value)| json!({ "Key": key, "Value": value }),
+    );
     Ok(Reply::json(&answer))
 }
 

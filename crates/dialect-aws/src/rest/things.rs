@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use hub::{DeviceFilter, AttributeFilter, NewDevice};
+use hub::{AttributeFilter, DeviceFilter, NewDevice};
 use model::{DeviceId, Refusal, RefusalKind, TypeName};
-use registry::{Attachment, AttachmentKind, AttributeChange, DeviceChange, DeviceRecord, Principal};
+use registry::{
+    Attachment, AttachmentKind, AttributeChange, DeviceChange, DeviceRecord, Principal,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

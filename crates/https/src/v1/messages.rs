@@ -9,7 +9,11 @@ use hub::{Hub, Watch, Watched};
 use model::{Refusal, TopicFilter, TopicName};
 use mqtt_proto::{PublishProperties, QoS};
 
-use super::{Answer, Asked, Refused, Site, lines, lines::Lines, query, read};
+use super::{
+    Answer, Asked, Refused, Site,
+    lines::{Lines, write as write_line},
+    query, read, stream,
+};
 
 /// What `tail` is asked.
 #[derive(serde::Deserialize)]
@@ -24,7 +28,7 @@ pub(super) async fn tail(
     let filter = filter(&site, &query(wanted)?.filter)?;
     let watch = site.hub().watch(site.operator(), filter)?;
     let tail = Tail { site, watch };
-    Ok(lines(Lines::new(tail, |tail| Box::pin(tail.next()))))
+    Ok(stream(Lines::new(tail, |tail| Box::pin(tail.next()))))
 }
 
 struct Tail {
@@ -41,7 +45,7 @@ impl Tail {
             () = hub.stopping() => return None,
         };
         let mut line = BytesMut::new();
-        lines::write(&mut line, &self.show(&watched));
+        write_line(&mut line, &self.show(&watched));
         Some((line.freeze(), self))
     }
 

@@ -12,7 +12,11 @@ use bytes::BytesMut;
 use hub::timeline::{Entry, KeptEntry};
 use model::Timestamp;
 
-use super::{Answer, Asked, Refused, Site, explain, lines, lines::Lines, query};
+use super::{
+    Answer, Asked, Refused, Site, explain,
+    lines::{Lines, write as write_line},
+    query, stream,
+};
 
 /// What a timeline is asked.
 #[derive(serde::Deserialize)]
@@ -66,9 +70,7 @@ pub(super) async fn trace(
         wanted: query(wanted)?,
         after: Some(0),
     };
-    Ok(lines(Lines::new(trace, |trace| {
-        Box::pin(trace.next())
-    })))
+    Ok(stream(Lines::new(trace, |trace| Box::pin(trace.next()))))
 }
 
 struct Trace {
@@ -90,7 +92,7 @@ impl Trace {
             self.after = self.wanted.follow.then_some(last);
             for entry in entries {
                 if entry.kind.is_failure() || !self.wanted.failed {
-                    lines::write(&mut text, &line(&entry));
+                    write_line(&mut text, &line(&entry));
                 }
             }
             if !text.is_empty() || !self.wanted.follow {

@@ -1,0 +1,52 @@
+//! Replays every committed fuzz input on stable, so that what was found once stays found.
+
+use std::fmt::Debug;
+
+#[test]
+fn transitions_of_the_corpus_are_shown_as_a_naive_broker_shows_them() {
+    check("broker_model", broker::exercise::model);
+}
+
+#[test]
+fn mqtt_packets_of_the_corpus_are_read_and_written() {
+    check("mqtt_packet", mqtt_proto::exercise::packets);
+}
+
+#[test]
+fn mqtt_sessions_of_the_corpus_are_answered() {
+    check("mqtt_session", mqtt_proto::exercise::session);
+}
+
+#[test]
+fn policy_documents_of_the_corpus_are_decided() {
+    check("policy_document", dialect_aws::policies::exercise);
+}
+
+#[test]
+fn shadow_patches_of_the_corpus_are_applied() {
+    check("shadow_patch", shadow::exercise::patches);
+}
+
+#[test]
+fn every_fuzz_target_is_replayed() {
+    let replayed = [
+        "broker_model",
+        "mqtt_packet",
+        "mqtt_session",
+        "policy_document",
+        "shadow_patch",
+    ];
+    for entry in std::fs::read_dir(testkit::checkout().join("fuzz/fuzz_targets")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let target = name.strip_suffix(".rs").unwrap();
+        assert!(replayed.contains(&target), "no test here replays {target}");
+    }
+}
+
+#[track_caller]
+fn check<E: Debug>(target: &str, exercise: impl Fn(&[u8]) -> Result<(), E>) {
+    for (name, input) in testkit::corpus(target) {
+        let outcome = exercise(&input);
+        assert!(outcome.is_ok(), "{target}/{name}: {outcome:?}");
+    }
+}
