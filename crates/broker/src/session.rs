@@ -70,10 +70,12 @@ pub enum CloseReason {
     TakenOver,
     /// What was allowed no longer is: a certificate, a policy or an attachment changed.
     NoLongerAllowed(Arc<Refusal>),
-    /// An operator asked for it. `send_will` as the operator said.
+    /// An operator asked for it, and said what becomes of the rest.
     Administrative {
         /// Whether the will is published.
         send_will: bool,
+        /// Whether the session ends with its connection, whatever it was to outlive.
+        end_session: bool,
     },
     /// The hub stops.
     ShuttingDown,

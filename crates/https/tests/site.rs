@@ -64,7 +64,7 @@ async fn ask(request: Vec<u8>) -> (String, String) {
     let hearing = async move {
         let mut text = Vec::new();
         let _ = reading.read_to_end(&mut text).await;
-        String::from_utf8(text).unwrap()
+        String::from_utf8(text).expect("answers are text")
     };
     let ((), _, text) = tokio::join!(serving, asking, hearing);
     let status = text.lines().next().unwrap_or_default().to_owned();
@@ -77,7 +77,7 @@ fn check(request: impl Into<Vec<u8>>, status: &str, part: &str) {
     let (found, text) = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
-        .unwrap()
+        .expect("a runtime starts")
         .block_on(ask(request));
     assert!(found.contains(status), "{found}");
     assert!(text.contains(part), "{text}");

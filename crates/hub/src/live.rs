@@ -164,12 +164,22 @@ impl Hub {
         })
     }
 
-    /// Ends a client's connection. Returns whether it had one.
-    pub fn disconnect_client(&self, client_id: &ClientId, send_will: bool) -> bool {
+    /// Ends a client's connection, and with `end_session` its session too. Returns whether it had a
+    /// connection.
+    pub fn disconnect_client(
+        &self,
+        client_id: &ClientId,
+        send_will: bool,
+        end_session: bool,
+    ) -> bool {
+        let reason = CloseReason::Administrative {
+            send_will,
+            end_session,
+        };
         self.0
             .broker
             .session(client_id)
-            .is_some_and(|session| session.close(CloseReason::Administrative { send_will }))
+            .is_some_and(|session| session.close(reason))
     }
 
     /// The number of live connections.

@@ -497,7 +497,10 @@ fn closed(reason: &CloseReason) -> Ending {
             Some(ReasonCode::SessionTakenOver),
         ),
         CloseReason::NoLongerAllowed(refusal) => refused(refusal, DisconnectReason::Forbidden),
-        CloseReason::Administrative { send_will } => {
+        CloseReason::Administrative {
+            send_will,
+            end_session,
+        } => {
             let mut ending = ending(
                 DisconnectReason::ApiInitiated,
                 "connection.ended-by-operator",
@@ -505,6 +508,9 @@ fn closed(reason: &CloseReason) -> Ending {
                 Some(ReasonCode::AdministrativeAction),
             );
             ending.disconnect.send_will = *send_will;
+            if *end_session {
+                ending.disconnect.session_expiry = Some(Duration::ZERO);
+            }
             ending
         }
         CloseReason::ShuttingDown => ending(

@@ -1,7 +1,7 @@
 //! Connections of devices, seen and ended from outside.
 
 use hub::{ConnectionInfo, Page, act};
-use model::{ClientId, Refusal, RefusalKind};
+use model::{ClientId, Refusal};
 use serde_json::{Value, json};
 
 use super::{
@@ -25,10 +25,10 @@ pub(crate) fn describe(info: &ConnectionInfo, with_socket: bool) -> Value {
         "clientId": info.client_id.as_str(),
         "connected": info.connected,
         "cleanSession": info.clean_start,
-        "sessionExpiry": info.session_expiry.as_secs(),
     });
     if info.connected {
         body["keepAliveDuration"] = json!(info.keep_alive_seconds);
+        body["sessionExpiry"] = json!(info.session_expiry.as_secs());
     }
     if let Some(since) = info.connected_at {
         body["connectedSince"] = json!(since.millis());
@@ -57,16 +57,12 @@ pub(crate) fn list_subscriptions(call: &Call<'_>) -> Outcome {
 /// `DeleteConnection`.
 pub(crate) fn delete(call: &Call<'_>) -> Outcome {
     let client_id = permitted(call)?;
-    if call.flag("cleanSession")? {
-        return Err(Refusal::new(
-            RefusalKind::Unsupported,
-            "aws.not-implemented",
-            "DeleteConnection with cleanSession is not implemented by this hub yet",
-        )
-        .into());
-    }
     let send_will = !call.flag("preventWillMessage")?;
-    if !call.hub.disconnect_client(&client_id, send_will) {
+    let end_session = call.flag("cleanSession")?;
+    if !call
+        .hub
+        .disconnect_client(&client_id, send_will, end_session)
+    {
         return Err(unknown(&client_id).into());
     }
     Ok(Reply::empty())
@@ -92,4 +88,30 @@ fn unknown(client_id: &ClientId) -> Refusal {
         "connection.unknown",
         format!("no client {client_id} is connected and none is remembered"),
     )
+}
+
+/// `GetThingConnectivityData`: the connection of the client that is named as the thing is. Why an
+/// earlier connection ended stands in the timeline, not here.
+pub(crate) fn connectivity(call: &Call<'_>) -> Outcome {
+    let body: Connectivity = call.json()?;
+    let device = call.hub.device(call.caller, &call.name(0)?)?;
+    let info = ClientId::new(device.id.as_str())
+        .ok()
+        .and_then(|client_id| call.hub.connection_info(&client_id))
+        .filter(|info| info.connected);
+    let mut answer = match &info {
+        Some(info) => describe(info, body.include_socket_information),
+        None => json!({ "connected": false, "disconnectReason": "UNKNOWN" }),
+    };
+    if let Some(since) = info.and_then(|info| info.connected_at) {
+        answer["timestamp"] = json!(since.fractional_seconds());
+    }
+    answer["thingName"] = json!(device.id.as_str());
+    Ok(Reply::json(&answer))
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Connectivity {
+    include_socket_information: bool,
 }

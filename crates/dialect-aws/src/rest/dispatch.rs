@@ -31,6 +31,7 @@ async fn control_plane(call: &Call<'_>, operation: &Operation) -> Outcome {
         "ListThingPrincipalsV2" => things::list_principals_v2(call),
         "ListPrincipalThings" => things::list_of_principal(call),
         "ListPrincipalThingsV2" => things::list_of_principal_v2(call),
+        "GetThingConnectivityData" => connections::connectivity(call),
 
         "CreateThingType" => types::create(call).await,
         "DescribeThingType" => types::describe(call),

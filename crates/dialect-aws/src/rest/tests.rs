@@ -201,7 +201,9 @@ fn every_operation_of_every_service_is_answered() {
             let (method, target) = operation.example();
             let signed_as = match service {
                 Service::IotData => "iotdata",
-                other => other.name(),
+                Service::Iot | Service::IotJobsData | Service::SecureTunneling | Service::Sts => {
+                    service.name()
+                }
             };
             let answer = hub.ask(signed_as, method, &target, "{}");
             if answer.status == 501 {
@@ -212,7 +214,7 @@ fn every_operation_of_every_service_is_answered() {
             }
         }
     }
-    assert_eq!(implemented, 71, "the operations that dispatch knows");
+    assert_eq!(implemented, 72, "the operations that dispatch knows");
 }
 
 #[test]
