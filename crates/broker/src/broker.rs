@@ -647,7 +647,7 @@ mod tests {
             ..Rules::default()
         });
         let client = open(&broker, "c");
-        let mut subscribe = |filter: &str| {
+        let subscribe = |filter: &str| {
             let options = options(QoS::AtMostOnce, None);
             broker.subscribe(&client.session, filter.parse().unwrap(), options)
         };

@@ -169,7 +169,7 @@ impl Hub {
             qos,
             retain: will.retain,
             delay,
-            properties: message.properties.clone(),
+            properties: message.properties,
         };
         self.0.departures.will(session, author, will, due);
     }

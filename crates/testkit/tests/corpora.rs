@@ -3,6 +3,11 @@
 use std::fmt::Debug;
 
 #[test]
+fn transitions_of_the_corpus_are_shown_as_a_naive_broker_shows_them() {
+    check("broker_model", broker::exercise::model);
+}
+
+#[test]
 fn mqtt_packets_of_the_corpus_are_read_and_written() {
     check("mqtt_packet", mqtt_proto::exercise::packets);
 }
@@ -25,6 +30,7 @@ fn shadow_patches_of_the_corpus_are_applied() {
 #[test]
 fn every_fuzz_target_is_replayed() {
     let replayed = [
+        "broker_model",
         "mqtt_packet",
         "mqtt_session",
         "policy_document",

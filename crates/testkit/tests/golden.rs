@@ -11,7 +11,7 @@ use dialect_aws::{
     rest::{Service, exception},
     sigv4::SignatureError,
 };
-use model::{ReasonId, RefusalKind, Timestamp};
+use model::{ReasonId, Refusal, RefusalKind, Timestamp};
 use mqtt_proto::{PacketKind, ReasonCode};
 use reasons::{REASONS, Reason, Told};
 
@@ -349,6 +349,21 @@ fn bad_packets_are_named_as_the_table_says() {
         let (_, ids) = BAD_INPUT.iter().find(|(name, _)| *name == input).unwrap();
         assert!(ids.contains(&id), "{input}");
     }
+}
+
+#[test]
+fn deep_json_is_named_as_the_table_says() {
+    let (open, close) = ("[".repeat(1000), "]".repeat(1000));
+    let limits = shadow::Limits::default();
+    let update = format!(r#"{{"state":{{"desired":{{"a":{open}{close}}}}}}}"#);
+    let refusal: Refusal = shadow::Patch::parse(update.as_bytes(), &limits)
+        .unwrap_err()
+        .into();
+    assert_eq!(refusal.reason.0, "shadow.too-deep");
+    let policy = format!(r#"{{"Version":"2012-10-17","Statement":{open}{close}}}"#);
+    let error = dialect_aws::policies::parse(&policy, "000000000000").unwrap_err();
+    // Which the hub refuses as `policy.malformed`.
+    assert!(error.to_string().contains("nest"), "{error}");
 }
 
 /// What each service answers to each kind when no reason says otherwise.

@@ -182,6 +182,7 @@ pub(crate) const REASONS: &[Reason] = &[
     reason("retained.reserved", Mqtt(&[Unsupported]), "aws-strict: a message on a topic that begins with $ was to be retained", "publish without the RETAIN flag"),
     reason("retained.too-many", Anywhere(&[TooMany]), "the hub keeps at most 1,000,000 retained messages", "remove some by publishing empty ones"),
     reason("retained.unknown", Https(&[NotFound]), "no message is retained on this topic", "list the retained messages"),
+    reason("session.ended", Mqtt(&[Conflict]), "another connection with the same client id has ended the session", "give every device a client id of its own"),
     reason("session.too-many", Mqtt(&[TooMany]), "the hub holds 2,000,000 sessions", "let sessions expire sooner"),
     reason("shadow.encoding", Anywhere(&[Malformed]), "the shadow request is not UTF-8", "send JSON in UTF-8"),
     reason("shadow.invalid-client-token", Anywhere(&[Malformed]), "clientToken is not text of at most 64 bytes", "shorten it"),
