@@ -92,7 +92,6 @@ test("a device keeps its classic and a named shadow", async (t) => {
     maxStreamingSubscriptions: 2,
     operationTimeoutInSeconds: 10,
   });
-  t.after(() => shadows.close());
   const written = await shadows.updateShadow({
     thingName: device.id,
     state: { desired: { fan: 2 }, reported: { fan: 1 } },
@@ -106,6 +105,7 @@ test("a device keeps its classic and a named shadow", async (t) => {
   const named = await shadows.getNamedShadow({ thingName: device.id, shadowName: "config" });
   assert.deepEqual(named.state.desired, { interval: 30 });
   await assert.rejects(shadows.getNamedShadow({ thingName: device.id, shadowName: "absent" }));
+  shadows.close();
 });
 
 test("a second connection under one client id ends the first", async (t) => {

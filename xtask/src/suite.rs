@@ -146,7 +146,12 @@ fn node_clients(tally: &mut Tally) -> Outcome {
     let succeeded = watch(
         title,
         command("node")?
-            .args(["--test", "--test-concurrency=1", "--test-reporter=tap"])
+            .args([
+                "--test",
+                "--test-force-exit", // the SDK keeps threads of its own for a while
+                "--test-concurrency=1",
+                "--test-reporter=tap",
+            ])
             .current_dir(root()?.join("e2e/node"))
             .env("SEKISHO_BIN", target_folder()?.join("release/sekisho")),
         |line| count += of_line(line),
