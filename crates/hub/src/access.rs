@@ -7,7 +7,7 @@ use std::{
 };
 
 use model::{CertificateId, ClientId, DeviceId, PolicyName, Refusal, RefusalKind};
-use policy::{CertificateFacts, DeviceFacts, Document, Facts};
+use policy::{CertificateFacts, CompiledSet, DeviceFacts, Document, Facts};
 use registry::{Attachment, AttachmentKind, PolicyTarget};
 
 use crate::{Access, Caller, Hub, PeerFacts};
@@ -15,9 +15,16 @@ use crate::{Access, Caller, Hub, PeerFacts};
 /// Policy texts kept parsed.
 const PARSED_POLICIES: usize = 4096;
 
-/// Policies parsed before, by their text: the same few apply to most devices.
+/// Policies parsed and arranged before: the same few apply to most devices, and a connection
+/// that shares them holds no copy.
 #[derive(Debug, Default)]
-pub(crate) struct ParsedPolicies(Mutex<HashMap<Arc<str>, Arc<Document>>>);
+pub(crate) struct ParsedPolicies {
+    by_text: Mutex<HashMap<Arc<str>, Arc<Document>>>,
+    sets: Mutex<HashMap<Vec<Named>, Arc<CompiledSet>>>,
+}
+
+/// A policy by its name and the address of its document, which a set that is kept keeps alive.
+type Named = (Arc<str>, usize);
 
 impl Hub {
     /// Whether a presented certificate is known, active and within its validity.
@@ -92,7 +99,7 @@ impl Hub {
             .collect::<Result<Vec<_>, Refusal>>()?;
         Ok(Access {
             facts,
-            policies: policy::compile(&policies),
+            policies: self.0.parsed.compiled(policies),
             devices,
             device,
             unrestricted: false,
@@ -218,7 +225,7 @@ impl ParsedPolicies {
         text: &str,
         parse: impl FnOnce(&str) -> Result<Document, E>,
     ) -> Result<Arc<Document>, E> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.by_text.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(document) = known.get(text) {
             return Ok(Arc::clone(document));
         }
@@ -228,5 +235,23 @@ impl ParsedPolicies {
         }
         known.insert(text.into(), Arc::clone(&document));
         Ok(document)
+    }
+
+    /// The set of these policies, shared with everyone to whom the same apply.
+    fn compiled(&self, policies: Vec<(Arc<str>, Arc<Document>)>) -> Arc<CompiledSet> {
+        let key: Vec<Named> = policies
+            .iter()
+            .map(|(name, document)| (Arc::clone(name), Arc::as_ptr(document).addr()))
+            .collect();
+        let mut sets = self.sets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(set) = sets.get(&key) {
+            return Arc::clone(set);
+        }
+        let set = Arc::new(policy::compile(&policies));
+        if sets.len() >= PARSED_POLICIES {
+            sets.clear();
+        }
+        sets.insert(key, Arc::clone(&set));
+        set
     }
 }

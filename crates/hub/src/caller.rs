@@ -85,7 +85,7 @@ pub struct Access {
     /// Values of policy variables.
     pub facts: Facts,
     /// Everything that applies to it: its own policies and those of its devices' groups.
-    pub policies: CompiledSet,
+    pub policies: Arc<CompiledSet>,
     /// The devices its certificate is attached to.
     pub devices: Vec<DeviceId>,
     /// The device it speaks for: the one named like its client id, or the one its certificate

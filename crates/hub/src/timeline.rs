@@ -12,7 +12,7 @@ use model::{ClientId, Decision, ReasonId, Refusal, RefusalKind, Timestamp, limit
 use crate::{Caller, Hub};
 
 /// Entries kept in memory for all devices together, for `trace`.
-const RECENT_ENTRIES: usize = 10_000;
+const RECENT_ENTRIES: usize = 4096;
 
 /// What sort of thing happened.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

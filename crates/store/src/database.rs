@@ -170,7 +170,7 @@ fn prepare(
         writer.pragma_update(None, "synchronous", synchronous)?;
         writer.pragma_update(None, "wal_autocheckpoint", 4000)?;
         writer.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
-        writer.pragma_update(None, "cache_size", -16_000)?;
+        writer.pragma_update(None, "cache_size", -4_000)?;
         writer.pragma_update(None, "foreign_keys", "ON")?;
         writer.busy_timeout(Duration::from_secs(5))?;
         writer.set_prepared_statement_cache_capacity(256);
