@@ -123,14 +123,16 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Write everything the hub keeps into one file (not built yet)
+    /// Write everything the hub keeps into one file, also while it runs
+    #[command(after_help = "Example:\n  sekisho backup hub.backup")]
     Backup {
         #[command(flatten)]
         hub: Where,
         /// The file
         file: PathBuf,
     },
-    /// Make a data folder from a backup (not built yet)
+    /// Make a data folder from a backup
+    #[command(after_help = "Example:\n  sekisho restore hub.backup --data ./sekisho-data")]
     Restore {
         /// The folder to make
         #[arg(long, default_value = "./sekisho-data", value_name = "DIR")]

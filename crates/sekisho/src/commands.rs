@@ -1,5 +1,6 @@
 //! One file per noun; this one finds which.
 
+mod backup;
 mod certificates;
 mod devices;
 mod doctor;
@@ -33,9 +34,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             output::line(&String::from_utf8_lossy(&script));
             Ok(())
         }
-        Command::Backup { .. } | Command::Restore { .. } => Err(Failure::internal(
-            "backup and restore are not built yet; stop the hub and copy its folder",
-        )),
+        Command::Backup { hub, file } => backup::backup(&hub.data, &file),
+        Command::Restore { data, file } => backup::restore(&data, &file),
         command @ (Command::Device { .. }
         | Command::Cert { .. }
         | Command::Policy { .. }

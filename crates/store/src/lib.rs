@@ -9,6 +9,7 @@
 //! Rules live in `registry`, `shadow` and `policy`; here are only verbs that keep and find.
 
 mod attachments;
+mod backup;
 mod certificates;
 mod check;
 mod commit;
@@ -32,6 +33,7 @@ use std::{
     thread::JoinHandle,
 };
 
+pub use backup::backup;
 pub use certificates::{CertificatePlace, Order};
 pub use check::check;
 pub use commit::{Commit, Together, Unavailable};
