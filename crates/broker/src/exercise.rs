@@ -1,7 +1,7 @@
 //! The broker beside one that anybody can check by reading: for property tests and fuzzing.
 //!
-//! The [`Reference`] keeps a list of subscriptions, matches each of them, and remembers what each
-//! client is still to see. The [`World`] applies the same transitions to both and compares what
+//! The `Reference` keeps a list of subscriptions, matches each of them, and remembers what each
+//! client is still to see. The `World` applies the same transitions to both and compares what
 //! the clients of the real one see: each message as promised, in order per session at QoS 1 and
 //! 2, nothing twice without the flag that says so, and exactly one member per shared subscription.
 

@@ -1,7 +1,10 @@
 //! MQTT connections: opened, used by one task, ended, and remembered.
 
+mod decisions;
+mod subscribing;
+
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -10,33 +13,25 @@ use std::{
 };
 
 use broker::{
-    CloseReason, Delivery, MatchCache, Message, Next, Offer, OpenSession, Origin, Session,
-    SessionKind, Subscribed, SubscriptionOptions,
+    CloseReason, Delivery, MatchCache, Message, Next, OpenSession, Origin, Session, SessionKind,
 };
 use bytes::Bytes;
-use bytestring::ByteString;
-use model::{
-    ClientId, ReasonId, Refusal, RefusalKind, Timestamp, TopicFilter, TopicName, limits,
-    limits::Profile,
-};
-use mqtt_proto::{PublishProperties, QoS, packet::RetainHandling};
-use policy::{Action, Resource};
-use store::{QueueOp, SessionRecord, StoredWill, SubscriptionRecord};
+use model::{ClientId, ReasonId, Refusal, RefusalKind, Timestamp, TopicName, limits};
+use mqtt_proto::{PublishProperties, QoS};
+use store::{QueueOp, SessionRecord, StoredWill};
 
 use crate::{
-    Access, Ack, Caller, Event, Hub, PublishRequest, live::Live, publish::key, stored,
-    timeline::Kind,
+    Ack, Caller, Event, Hub, PublishRequest, live::Live, publish::key, stored, timeline::Kind,
 };
+
+use decisions::Decisions;
+pub use subscribing::SubscribeRequest;
+use subscribing::Waiting;
+pub(crate) use subscribing::options_from_byte;
 
 /// Entries read from the journal at a time, and their bytes.
 const LOAD_MESSAGES: usize = 512;
 const LOAD_BYTES: usize = 1024 * 1024;
-
-/// Decisions remembered for one connection.
-const REMEMBERED_DECISIONS: usize = 256;
-
-/// How long a remembered decision is trusted, because policies may speak of the time.
-const DECISION_LIFE: Duration = Duration::from_secs(1);
 
 /// How a client asks to connect.
 #[derive(Clone, Debug)]
@@ -69,19 +64,6 @@ pub struct Will {
     pub delay: Duration,
     /// Properties that travel with it.
     pub properties: PublishProperties,
-}
-
-/// A filter to subscribe to.
-#[derive(Clone, Debug)]
-pub struct SubscribeRequest {
-    /// In canonical spelling.
-    pub filter: TopicFilter,
-    /// As the client wrote it, for events.
-    pub spelled: ByteString,
-    /// Quality of service, flags and identifier.
-    pub options: SubscriptionOptions,
-    /// Whether retained messages are sent.
-    pub retain_handling: RetainHandling,
 }
 
 /// What a connection is to do next.
@@ -167,26 +149,10 @@ struct Opened {
 }
 
 #[derive(Debug)]
-struct Waiting {
-    message: Arc<Message>,
-    qos: QoS,
-    identifier: Option<u32>,
-}
-
-#[derive(Debug)]
 struct Loading {
     commit: store::Commit,
     after: u64,
     tail: u64,
-}
-
-/// What was decided recently, for as long as the registry says the same.
-#[derive(Debug)]
-struct Decisions {
-    access: Arc<Access>,
-    since: Timestamp,
-    publish: HashMap<ByteString, ()>,
-    receive: HashMap<ByteString, bool>,
 }
 
 impl Hub {
@@ -427,67 +393,6 @@ impl Connection {
         })))
     }
 
-    /// Subscribes. Answers for each filter, in order, what was granted; all of it holds once the
-    /// acknowledgement resolves.
-    pub fn subscribe(
-        &mut self,
-        requests: Vec<SubscribeRequest>,
-    ) -> (Vec<Result<QoS, Refusal>>, Ack) {
-        let mut ops = Vec::new();
-        let mut spelled = Vec::new();
-        let answers = requests
-            .into_iter()
-            .map(|request| {
-                let name = request.spelled.to_string();
-                let granted = self.subscribe_one(request, &mut ops);
-                match &granted {
-                    Ok(_) => spelled.push(name),
-                    Err(refusal) => {
-                        self.hub
-                            .record_refused(Kind::SubscribeRefused, &self.caller, refusal)
-                    }
-                }
-                granted
-            })
-            .collect();
-        if !spelled.is_empty() {
-            self.hub.announce(&Event::Subscribed {
-                client_id: self.session.client_id().clone(),
-                principal: self.caller.principal().id(),
-                session: self.event_session(),
-                filters: spelled,
-                at: self.hub.now(),
-            });
-        }
-        (answers, self.append_all(ops))
-    }
-
-    /// Unsubscribes. Answers for each filter whether there was a subscription.
-    pub fn unsubscribe(&mut self, filters: &[(TopicFilter, ByteString)]) -> (Vec<bool>, Ack) {
-        let mut ops = Vec::new();
-        let answers = filters
-            .iter()
-            .map(|(filter, _)| {
-                let existed = self.hub.0.broker.unsubscribe(&self.session, filter);
-                if existed && self.is_persistent() {
-                    ops.push(QueueOp::Unsubscribe {
-                        session: key(self.session.key()),
-                        filter: filter.clone(),
-                    });
-                }
-                existed
-            })
-            .collect();
-        self.hub.announce(&Event::Unsubscribed {
-            client_id: self.session.client_id().clone(),
-            principal: self.caller.principal().id(),
-            session: self.event_session(),
-            filters: filters.iter().map(|(_, name)| name.to_string()).collect(),
-            at: self.hub.now(),
-        });
-        (answers, self.append_all(ops))
-    }
-
     /// What the connection is to do next. `window_open` tells whether the client takes one more
     /// QoS 1 or 2 message now.
     pub fn poll_next(&mut self, context: &mut Context<'_>, window_open: bool) -> Poll<Item> {
@@ -616,32 +521,6 @@ impl Connection {
         session.is_some_and(|other| other.key() != self.session.key())
     }
 
-    /// Ends the subscriptions of a resumed session that its client may not make any more: they
-    /// may be from before a policy changed, or from another certificate of the same device.
-    fn give_up_forbidden(&self, ops: &mut Vec<QueueOp>) {
-        for (filter, _) in self.session.subscriptions() {
-            let spelled = self.hub.0.language.filter(filter.as_str());
-            let checked = self.hub.check(
-                &self.caller,
-                Action::Subscribe,
-                Resource::filter(&spelled),
-                &policy::Context::default(),
-            );
-            let Err(refusal) = checked else {
-                continue;
-            };
-            self.hub.0.broker.unsubscribe(&self.session, &filter);
-            if self.is_persistent() {
-                ops.push(QueueOp::Unsubscribe {
-                    session: key(self.session.key()),
-                    filter: filter.clone(),
-                });
-            }
-            self.hub
-                .record_refused(Kind::SubscribeRefused, &self.caller, &refusal);
-        }
-    }
-
     /// Nobody has taken over: the session waits for its client, or ends.
     fn leave(&self, will: Option<Will>, session_expiry: Duration) {
         let hub = &self.hub;
@@ -680,122 +559,6 @@ impl Connection {
         drop(hub.0.store.queues().append_lazily(ops));
     }
 
-    fn subscribe_one(
-        &mut self,
-        request: SubscribeRequest,
-        ops: &mut Vec<QueueOp>,
-    ) -> Result<QoS, Refusal> {
-        let hub = self.hub.clone();
-        let spelled = hub.0.language.filter(request.filter.as_str());
-        hub.check(
-            &self.caller,
-            Action::Subscribe,
-            Resource::filter(&spelled),
-            &policy::Context::default(),
-        )?;
-        let mut options = request.options;
-        if hub.0.config.profile == Profile::AwsStrict {
-            options.qos = options.qos.min(QoS::AtLeastOnce);
-        }
-        if self.retained.len() >= limits::RETAINED_BACKLOG {
-            return Err(Refusal::new(
-                RefusalKind::TooMany,
-                "subscription.retained-backlog",
-                format!(
-                    "{} retained messages wait to be sent; take them before subscribing to more",
-                    self.retained.len()
-                ),
-            ));
-        }
-        let filter = request.filter.clone();
-        let outcome = hub
-            .0
-            .broker
-            .subscribe(&self.session, request.filter, options);
-        if outcome == Subscribed::SessionEnded {
-            return Err(Refusal::new(
-                RefusalKind::Conflict,
-                "session.ended",
-                "another connection with the same client id has ended this session",
-            ));
-        }
-        if outcome == Subscribed::TooMany {
-            return Err(Refusal::new(
-                RefusalKind::TooMany,
-                "subscription.too-many",
-                format!(
-                    "a client may have {} subscriptions; unsubscribe from some or use wildcards",
-                    crate::start::rules(hub.0.config.profile).subscriptions_per_session
-                ),
-            ));
-        }
-        if self.is_persistent() {
-            ops.push(QueueOp::Subscribe {
-                session: key(self.session.key()),
-                subscription: SubscriptionRecord {
-                    filter: filter.clone(),
-                    options: options_byte(&options, request.retain_handling),
-                    subscription_id: options.identifier,
-                },
-            });
-        }
-        self.send_retained(&filter, &options, request.retain_handling, outcome);
-        Ok(options.qos)
-    }
-
-    /// MQTT 5.0 §3.8.4 and §4.8.2: retained messages go to new subscriptions that are not shared.
-    fn send_retained(
-        &mut self,
-        filter: &TopicFilter,
-        options: &SubscriptionOptions,
-        handling: RetainHandling,
-        outcome: Subscribed,
-    ) {
-        let wanted = match handling {
-            RetainHandling::Send => true,
-            RetainHandling::SendIfNew => outcome == Subscribed::New,
-            RetainHandling::DoNotSend => false,
-        };
-        let parts = filter.parts();
-        let strict = self.hub.0.config.profile == Profile::AwsStrict;
-        if !wanted || parts.group.is_some() || (strict && filter.has_wildcard()) {
-            return;
-        }
-        let now = self.hub.now();
-        for message in self.hub.0.broker.retained_matching(parts.filter, now) {
-            let qos = message.qos.min(options.qos);
-            self.retained.push_back(Waiting {
-                message,
-                qos,
-                identifier: options.identifier,
-            });
-        }
-        self.feed_retained();
-    }
-
-    /// Moves retained messages into the mailbox while it has room.
-    fn feed_retained(&mut self) {
-        while !self.retained.is_empty() && self.session.has_room() {
-            let Some(waiting) = self.retained.pop_front() else {
-                return;
-            };
-            let message = &waiting.message;
-            let queues = self.hub.0.store.queues();
-            let mut journal = crate::publish::MessageJournal::new(queues, message);
-            let offer = self.session.offer(
-                message,
-                waiting.qos,
-                true,
-                waiting.identifier.as_slice(),
-                &mut journal,
-            );
-            // The mailbox has room; the queue of one that acknowledges nothing may have none.
-            if let Offer::Overflow(overflow) = offer {
-                self.hub.dropped(&self.session, overflow);
-            }
-        }
-    }
-
     /// Goes on loading from the journal. Returns whether it is still waiting for the disk.
     fn poll_loading(&mut self, context: &mut Context<'_>) -> bool {
         let Some(loading) = &mut self.loading else {
@@ -826,56 +589,6 @@ impl Connection {
             }
         }
         false
-    }
-
-    fn may_publish(&mut self, request: &PublishRequest) -> Result<(), Refusal> {
-        let topic = request.topic.as_byte_string();
-        let now = self.hub.now();
-        self.decisions.keep_fresh(&self.caller, now);
-        if !request.retain && self.decisions.publish.contains_key(topic) {
-            return Ok(());
-        }
-        self.hub.check_publish(&self.caller, request)?;
-        if self.decisions.publish.len() >= REMEMBERED_DECISIONS {
-            self.decisions.publish.clear();
-        }
-        self.decisions.publish.insert(topic.clone(), ());
-        Ok(())
-    }
-
-    /// Whether the message may and should still be delivered.
-    fn may_receive(&mut self, message: &Arc<Message>) -> bool {
-        let now = self.hub.now();
-        if message.is_expired(now) {
-            return false;
-        }
-        self.decisions.keep_fresh(&self.caller, now);
-        let topic = message.topic.as_byte_string();
-        if let Some(allowed) = self.decisions.receive.get(topic) {
-            return *allowed;
-        }
-        let spelled = self.hub.0.language.topic(topic);
-        let checked = self.hub.check(
-            &self.caller,
-            Action::Receive,
-            Resource::topic(&spelled),
-            &policy::Context::default(),
-        );
-        if self.decisions.receive.len() >= REMEMBERED_DECISIONS {
-            self.decisions.receive.clear();
-        }
-        self.decisions
-            .receive
-            .insert(topic.clone(), checked.is_ok());
-        match checked {
-            Ok(()) => true,
-            Err(refusal) => {
-                // Once per topic and while remembered, not once per message.
-                self.hub
-                    .record_refused(Kind::ReceiveRefused, &self.caller, &refusal);
-                false
-            }
-        }
     }
 
     fn received_inbound(&self, packet_id: u16) -> Option<QueueOp> {
@@ -1016,49 +729,6 @@ impl Drop for Connection {
                 ),
             });
         }
-    }
-}
-
-impl Decisions {
-    fn new(caller: &Caller, now: Timestamp) -> Self {
-        Self {
-            access: Arc::clone(&caller.access()),
-            since: now,
-            publish: HashMap::new(),
-            receive: HashMap::new(),
-        }
-    }
-
-    /// Forgets everything when the registry says something new, or after [`DECISION_LIFE`] when
-    /// policies speak of the time.
-    fn keep_fresh(&mut self, caller: &Caller, now: Timestamp) {
-        let access = caller.access();
-        let stale = !Arc::ptr_eq(&access, &self.access)
-            || (access.policies.depends_on_time() && now.since(self.since) > DECISION_LIFE);
-        if stale {
-            self.access = Arc::clone(&access);
-            self.since = now;
-            self.publish.clear();
-            self.receive.clear();
-        }
-    }
-}
-
-/// MQTT 5.0 §3.8.3.1.
-fn options_byte(options: &SubscriptionOptions, handling: RetainHandling) -> u8 {
-    options.qos as u8
-        | u8::from(options.no_local) << 2
-        | u8::from(options.retain_as_published) << 3
-        | (handling as u8) << 4
-}
-
-/// The inverse of [`options_byte`].
-pub(crate) fn options_from_byte(byte: u8, identifier: Option<u32>) -> SubscriptionOptions {
-    SubscriptionOptions {
-        qos: QoS::try_from(byte & 3).unwrap_or(QoS::AtMostOnce),
-        no_local: byte & 4 != 0,
-        retain_as_published: byte & 8 != 0,
-        identifier,
     }
 }
 

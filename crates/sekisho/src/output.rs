@@ -24,7 +24,7 @@ pub(crate) fn line(text: &str) {
     }
 }
 
-/// As [`line`], for a program that goes on whether somebody reads or not.
+/// As [`line()`], for a program that goes on whether somebody reads or not.
 pub(crate) fn flushed_line(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}")?;
