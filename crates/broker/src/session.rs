@@ -433,7 +433,13 @@ impl Session {
                 if !online {
                     return Offer::Taken;
                 }
-                if state.loaded_through + 1 == delivery.seq && !state.mailbox_is_full(weight) {
+                // An exactly-once message is not sent before it is on disk: after a crash its
+                // publisher would send it again, and its packet id would go to another message.
+                // So it is loaded from the journal, which the connection waits for.
+                if qos == QoS::AtLeastOnce
+                    && state.loaded_through + 1 == delivery.seq
+                    && !state.mailbox_is_full(weight)
+                {
                     state.loaded_through = delivery.seq;
                     state.push(delivery, weight);
                 } else if state.mailbox.is_empty() {
@@ -710,6 +716,19 @@ mod tests {
         let expected: Vec<_> = (1..=10).map(|seq| (seq, false)).collect();
         assert_eq!(drain(&session, &disk, 1), expected);
         assert!(matches!(session.next(1, true, Waker::noop()), Next::Wait));
+    }
+
+    #[test]
+    fn an_exactly_once_message_is_sent_only_from_disk() {
+        let (session, mut disk) = (session(SessionKind::Persistent), Disk::default());
+        session.attach(1);
+        offer(&session, &mut disk, QoS::ExactlyOnce);
+        offer(&session, &mut disk, QoS::AtLeastOnce);
+        assert!(matches!(
+            session.next(1, true, Waker::noop()),
+            Next::Load { after: 0, tail: 2 }
+        ));
+        assert_eq!(drain(&session, &disk, 1), [(1, false), (2, false)]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub const HTTP_BODY_BYTES: usize = 1024 * 1024;
 pub const HTTP_DISCARD_BYTES: usize = 16 * 1024 * 1024;
 /// Time from the end of one HTTP answer (or the handshake) to the next complete head. Hub: also how
 /// long an idle connection is kept.
-pub const HTTP_HEAD_DEADLINE: Duration = Duration::from_secs(30);
+pub const HTTP_HEAD_DEADLINE: Duration = Duration::from_secs(15);
 /// Time from a head to the end of its body. Hub.
 pub const HTTP_BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// Filters in one SUBSCRIBE or UNSUBSCRIBE. Hub; AWS allows 8.

@@ -39,10 +39,10 @@ pub trait Spelling {
 /// What keeps a permission from matching, nearest last.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Near {
-    /// The action matches; this many characters of the resource beyond its kind do.
-    OtherResource(usize),
     /// The resource matches; the action does not.
     OtherAction,
+    /// The action matches; this many characters of the resource do, none beyond its kind.
+    OtherResource(usize),
     /// The action matches; this many characters of the resource do, some beyond its kind.
     Resource(usize),
     /// Only a condition fails.

@@ -164,7 +164,12 @@ fn read_everything(bytes: &[u8]) {
     if let Ok(certificate) = Certificate::parse(bytes) {
         let _printed = certificate.subject().to_string();
         let _verified = certificate.verify_signed_by(&certificate);
-        assert!(x509::public_key_info(bytes).is_ok(), "both readers agree");
+        // The handshake proves the key that one reader finds, the registry shows what the other
+        // finds. What only one of them reads never gets past the handshake; what both read must
+        // be the same key.
+        if let Ok(info) = x509::public_key_info(bytes) {
+            assert_eq!(info, certificate.key().info_der(), "both readers agree");
+        }
     }
 }
 
