@@ -50,12 +50,12 @@ class Publisher:
         return len(self.unacknowledged) + len(self.released)
 
     def send_one(self):
-        packet_id = self.next_number % 60_000 + 1
-        self.unacknowledged[packet_id] = self.next_number
-        self.wire.send(
-            raw.publish(self.topic, self.payload(self.next_number), self.qos, packet_id)
-        )
+        number = self.next_number
+        packet_id = number % 60_000 + 1
+        self.unacknowledged[packet_id] = number
+        # Before sending, which fails when the hub dies: the number is taken either way.
         self.next_number += 1
+        self.wire.send(raw.publish(self.topic, self.payload(number), self.qos, packet_id))
 
     def receive_one(self):
         first, body = self.wire.receive()
