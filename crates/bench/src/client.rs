@@ -53,7 +53,10 @@ impl Tls {
             Exchange::Classical => provider.kx_groups = vec![aws_lc_rs::kx_group::X25519],
             Exchange::PostQuantum => {}
             Exchange::Tls12 => {
-                provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
+                // In TLS 1.2 the groups also say which curves certificates may be on, and ours are
+                // on P-256; OpenSSL refuses without it.
+                provider.kx_groups =
+                    vec![aws_lc_rs::kx_group::X25519, aws_lc_rs::kx_group::SECP256R1];
                 version = &rustls::version::TLS12;
             }
         }
