@@ -447,6 +447,10 @@ fn lost(how: &str) -> Ending {
 }
 
 fn failed(error: &io::Error) -> Ending {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        // TLS's own words for it are for programmers.
+        return lost("the client closed its socket without taking leave");
+    }
     lost(&error.to_string())
 }
 
