@@ -11,7 +11,7 @@ use crate::{
 /// The layers, foundation first. Crates of one line do not see one another.
 const LAYERS: &[(&str, &[&str])] = &[
     ("vocabulary", &["model"]),
-    ("format", &["mqtt-proto", "x509", "api"]),
+    ("format", &["mqtt-proto", "x509", "api", "tlog"]),
     ("domain", &["registry", "policy", "shadow", "broker", "ca"]),
     ("store", &["store"]),
     ("hub", &["hub"]),
