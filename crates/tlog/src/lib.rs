@@ -6,7 +6,12 @@
 //! a proof (C2SP `tlog-proof`) convinces whoever holds nothing but a policy. What an entry says
 //! is not known here; that is `ledger`'s.
 
+pub mod bundle;
+pub mod frontier;
 pub mod hash;
 pub mod merkle;
+pub mod tile;
 
+pub use frontier::Frontier;
 pub use hash::{Hash, InvalidHash};
+pub use tile::{Level, TILE_WIDTH, TileId, TileNodes};
