@@ -25,6 +25,7 @@ pub struct InvalidFrontier {
 
 impl Frontier {
     /// The edge of the tree without entries.
+    #[must_use]
     pub const fn new() -> Self {
         Self {
             size: 0,
@@ -63,16 +64,19 @@ impl Frontier {
     }
 
     /// Entries of the tree.
+    #[must_use]
     pub const fn size(&self) -> u64 {
         self.size
     }
 
     /// The root of the tree.
+    #[must_use]
     pub fn root(&self) -> Hash {
         fold(&self.hashes)
     }
 
     /// The roots of the complete subtrees, the largest first.
+    #[must_use]
     pub fn hashes(&self) -> &[Hash] {
         &self.hashes
     }

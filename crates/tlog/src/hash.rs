@@ -1,6 +1,6 @@
 //! A SHA-256 hash of the tree, as bytes and as the base64 that notes and proofs write.
 
-use aws_lc_rs::digest::{Context, SHA256, digest};
+use aws_lc_rs::digest::{Context, Digest, SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use std::{fmt, str::FromStr};
 
@@ -20,11 +20,13 @@ impl Hash {
     /// Bytes of a hash.
     pub const LENGTH: usize = 32;
 
-    /// SHA-256 of the bytes.
-    pub fn of(bytes: &[u8]) -> Self {
-        let mut hash = [0; Self::LENGTH];
-        hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
-        Self(hash)
+    /// SHA-256 over the parts, one after the other.
+    pub(crate) fn of(parts: &[&[u8]]) -> Self {
+        let mut context = Context::new(&SHA256);
+        for part in parts {
+            context.update(part);
+        }
+        Self::from(context.finish())
     }
 
     /// SHA-256 of one byte and the bytes after it.
@@ -34,13 +36,16 @@ impl Hash {
         if let Some(place) = copy.get_mut(..=bytes.len()) {
             place[0] = tag;
             place[1..].copy_from_slice(bytes);
-            return Self::of(place);
+            return Self::from(digest(&SHA256, place));
         }
-        let mut context = Context::new(&SHA256);
-        context.update(&[tag]);
-        context.update(bytes);
+        Self::of(&[&[tag], bytes])
+    }
+}
+
+impl From<Digest> for Hash {
+    fn from(digest: Digest) -> Self {
         let mut hash = [0; Self::LENGTH];
-        hash.copy_from_slice(context.finish().as_ref());
+        hash.copy_from_slice(digest.as_ref());
         Self(hash)
     }
 }
@@ -85,7 +90,7 @@ mod tests {
     #[test]
     fn only_the_canonical_spelling_is_read() {
         let text = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
-        assert_eq!(text.parse::<Hash>(), Ok(Hash::of(b"")));
+        assert_eq!(text.parse::<Hash>(), Ok(Hash::of(&[])));
         for wrong in [
             "",
             "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU",

@@ -54,11 +54,13 @@ pub enum Unprovable<E> {
 }
 
 /// The hash of an entry as a leaf of the tree (RFC 9162, section 2.1.1).
+#[must_use]
 pub fn leaf_hash(entry: &[u8]) -> Hash {
     Hash::of_tagged(0x00, entry)
 }
 
 /// The hash of an inner node (RFC 9162, section 2.1.1).
+#[must_use]
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
     let mut both = [0; 2 * Hash::LENGTH];
     both[..Hash::LENGTH].copy_from_slice(&left.0);
@@ -67,11 +69,13 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
 }
 
 /// The root of the tree without entries (RFC 9162, section 2.1.1).
+#[must_use]
 pub fn empty_root() -> Hash {
-    Hash::of(b"")
+    Hash::of(&[])
 }
 
 /// The root over leaf hashes that are at hand: of a whole tree, or of one tile.
+#[must_use]
 pub fn root_of(leaves: &[Hash]) -> Hash {
     match leaves {
         [] => empty_root(),
@@ -593,12 +597,12 @@ mod tests {
     /// RFC 9162, section 2.1.1, as it is written.
     fn naive_root(leaves: &[Hash]) -> Hash {
         match leaves.len() {
-            0 => Hash::of(b""),
+            0 => Hash::of(&[]),
             1 => leaves[0],
             n => {
                 let k = naive_split(n);
                 let (left, right) = (naive_root(&leaves[..k]), naive_root(&leaves[k..]));
-                Hash::of(&[&[1][..], &left.0, &right.0].concat())
+                Hash::of(&[&[1], &left.0, &right.0])
             }
         }
     }

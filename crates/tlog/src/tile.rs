@@ -45,6 +45,7 @@ pub struct InvalidTilePath;
 
 impl Level {
     /// How many hashes or entries of this level a tree of `size` entries has.
+    #[must_use]
     pub fn count(self, size: u64) -> u64 {
         match self {
             Self::Entries => size,
@@ -58,6 +59,7 @@ impl Level {
 impl TileId {
     /// The tile at a place as it is in a tree of `size` entries, full or partial, if that tree has
     /// one there.
+    #[must_use]
     pub fn in_tree(level: Level, index: u64, size: u64) -> Option<Self> {
         let before = index.checked_mul(TILE_WIDTH)?;
         let width = level.count(size).saturating_sub(before).min(TILE_WIDTH);
@@ -69,11 +71,13 @@ impl TileId {
     }
 
     /// Whether it holds all that a tile can, and so never changes again.
+    #[must_use]
     pub const fn is_full(&self) -> bool {
         self.width as u64 == TILE_WIDTH
     }
 
     /// The same tile once it is full.
+    #[must_use]
     pub const fn full(self) -> Self {
         Self {
             width: TILE_WIDTH as u16,
@@ -82,6 +86,7 @@ impl TileId {
     }
 
     /// The path below the log's prefix, without a slash before it.
+    #[must_use]
     pub fn path(&self) -> String {
         self.to_string()
     }
@@ -179,6 +184,7 @@ pub fn tiles_of(size: u64) -> impl Iterator<Item = TileId> {
 }
 
 /// The hashes of a tile's bytes, if they are whole hashes and as many as `width`.
+#[must_use]
 pub fn tile_hashes(bytes: &[u8], width: u16) -> Option<Vec<Hash>> {
     let (hashes, rest) = bytes.as_chunks();
     let fits = rest.is_empty() && hashes.len() == usize::from(width);
@@ -220,6 +226,7 @@ impl<F> TileNodes<F> {
     /// The nodes of the tree of `size` entries, with a function that reads the bytes of a tile.
     /// The partial tiles it is asked for are those of this size; it may cut them from the
     /// full tile.
+    #[must_use]
     pub const fn new(size: u64, read: F) -> Self {
         Self {
             size,
