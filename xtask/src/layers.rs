@@ -12,7 +12,10 @@ use crate::{
 const LAYERS: &[(&str, &[&str])] = &[
     ("vocabulary", &["model"]),
     ("format", &["mqtt-proto", "x509", "api", "tlog"]),
-    ("domain", &["registry", "policy", "shadow", "broker", "ca"]),
+    (
+        "domain",
+        &["registry", "policy", "shadow", "broker", "ca", "ledger"],
+    ),
     ("store", &["store"]),
     ("hub", &["hub"]),
     ("edge-base", &["listen", "dialect"]),

@@ -167,6 +167,20 @@ pub const GROUPS_PER_DEVICE: usize = 10;
 /// default, adjustable; hub: generous.
 pub const ATTACHMENTS: usize = 1000;
 
+/// Bytes of one entry of the ledger. Hub: C2SP tlog-tiles allows 65,535.
+pub const LEDGER_ENTRY_BYTES: usize = 4096;
+/// Bytes of a verb or a kind in an entry of the ledger. Hub.
+pub const LEDGER_NAME_BYTES: usize = 64;
+/// Bytes of the name of an actor or an object in an entry of the ledger. Hub: a module of a device
+/// with both names at their limit, and as much again.
+pub const LEDGER_ID_BYTES: usize = 512;
+/// Bytes of a request id in an entry of the ledger. Hub.
+pub const LEDGER_REQUEST_BYTES: usize = 128;
+/// Bytes of a key in the detail of an entry of the ledger. Hub.
+pub const LEDGER_DETAIL_KEY_BYTES: usize = 64;
+/// Bytes of a value in the detail of an entry of the ledger. Hub.
+pub const LEDGER_DETAIL_VALUE_BYTES: usize = 512;
+
 /// How strictly the hub keeps to what a cloud allows.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Profile {

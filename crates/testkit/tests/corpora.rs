@@ -8,6 +8,11 @@ fn transitions_of_the_corpus_are_shown_as_a_naive_broker_shows_them() {
 }
 
 #[test]
+fn ledger_entries_of_the_corpus_are_read_as_they_are_written() {
+    check("ledger_entry", ledger::exercise::entry);
+}
+
+#[test]
 fn mqtt_packets_of_the_corpus_are_read_and_written() {
     check("mqtt_packet", mqtt_proto::exercise::packets);
 }
@@ -31,6 +36,7 @@ fn shadow_patches_of_the_corpus_are_applied() {
 fn every_fuzz_target_is_replayed() {
     let replayed = [
         "broker_model",
+        "ledger_entry",
         "mqtt_packet",
         "mqtt_session",
         "policy_document",
