@@ -26,7 +26,7 @@ use hyper_util::rt::TokioIo;
 use listen::Shutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use self::stream::WebSocket;
+pub use self::{frames::exercise, stream::WebSocket};
 use crate::{Peer, body::reply};
 
 /// Where the handshake is made, as AWS's clients do.
@@ -135,7 +135,7 @@ pub(crate) fn shake(door: &dyn Door, mut head: Parts, peer: &Peer) -> Response<B
     let Some(upgrade) = head.extensions.remove::<OnUpgrade>() else {
         return *refuse(
             StatusCode::BAD_REQUEST,
-            "websocket.handshake",
+            "websocket.request",
             "this connection cannot become a WebSocket",
         );
     };
@@ -173,7 +173,7 @@ fn check(head: &Parts) -> Result<(HeaderValue, Subprotocol), Box<Response<Body>>
     if head.version != Version::HTTP_11 || has_body(headers) {
         return Err(refuse(
             StatusCode::BAD_REQUEST,
-            "websocket.handshake",
+            "websocket.request",
             "a WebSocket handshake is an HTTP/1.1 request without a body",
         ));
     }
@@ -181,7 +181,7 @@ fn check(head: &Parts) -> Result<(HeaderValue, Subprotocol), Box<Response<Body>>
     if !asks(header::UPGRADE, "websocket") || !asks(header::CONNECTION, "upgrade") {
         let mut answer = refuse(
             StatusCode::UPGRADE_REQUIRED,
-            "websocket.handshake",
+            "websocket.upgrade",
             "MQTT over WebSocket is served here: send `Connection: Upgrade` and \
              `Upgrade: websocket`",
         );

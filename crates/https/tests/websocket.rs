@@ -43,7 +43,10 @@ async fn ask(request: &[u8]) -> (Option<Upgraded<DuplexStream>>, DuplexStream) {
         server_name: None,
     };
     let (mut client, server) = duplex(64 * 1024);
-    client.write_all(request).await.unwrap();
+    client
+        .write_all(request)
+        .await
+        .expect("there is room in the pipe");
     let stop = std::future::pending();
     let upgraded = serve(server, peer, Arc::new(site), stop).await;
     (upgraded, client)
@@ -53,9 +56,9 @@ async fn ask(request: &[u8]) -> (Option<Upgraded<DuplexStream>>, DuplexStream) {
 async fn head(client: &mut DuplexStream) -> String {
     let mut text = Vec::new();
     while !text.ends_with(b"\r\n\r\n") {
-        text.push(client.read_u8().await.unwrap());
+        text.push(client.read_u8().await.expect("the head is whole"));
     }
-    String::from_utf8(text).unwrap()
+    String::from_utf8(text).expect("heads are text")
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ impl Api {
         head: &Parts,
         sender: &Sender,
     ) -> Result<Opener, Box<Response<Bytes>>> {
-        let (refusal, failure) = match self.opener(head, sender) {
+        let refused = match self.opener(head, sender) {
             Ok(opener) => return Ok(opener),
             Err(refused) => refused,
         };
@@ -54,13 +54,15 @@ impl Api {
             address: Some(sender.address),
         };
         self.hub
-            .record_refusal(Kind::ConnectRefused, subject, &refusal);
+            .record_refusal(Kind::ConnectRefused, subject, &refused.record);
         Err(Box::new(
-            failure.respond(Service::IotData, &self.next_request_id()),
+            refused
+                .answer
+                .respond(Service::IotData, &self.next_request_id()),
         ))
     }
 
-    fn opener(&self, head: &Parts, sender: &Sender) -> Result<Opener, Refused> {
+    fn opener(&self, head: &Parts, sender: &Sender) -> Result<Opener, Box<Refused>> {
         if presigned::is_presigned(head) {
             return self
                 .verify_url(head)
@@ -73,7 +75,10 @@ impl Api {
                 "authorizer.unsupported",
                 "custom authorizers are not implemented yet; sign the URL with an access key",
             );
-            return Err((refusal.clone(), refusal.into()));
+            return Err(Box::new(Refused {
+                record: refusal.clone(),
+                answer: refusal.into(),
+            }));
         }
         match &sender.certificate {
             Some(_) if self.hub.config().profile != Profile::AwsStrict => Ok(Opener::Certificate),
@@ -108,13 +113,19 @@ impl Api {
     }
 }
 
-/// The refusal for the record, and the answer.
-type Refused = (Refusal, Failure);
+/// What is not taken: in few words for the record, and in full for the client.
+struct Refused {
+    record: Refusal,
+    answer: Failure,
+}
 
-fn refused(error: SignatureError) -> Refused {
+fn refused(error: SignatureError) -> Box<Refused> {
     let (_, reason) = error.names();
     let refusal = Refusal::new(RefusalKind::Unauthenticated, reason, error.summary());
-    (refusal, error.into())
+    Box::new(Refused {
+        record: refusal,
+        answer: error.into(),
+    })
 }
 
 fn asks_for_authorizer(head: &Parts) -> bool {

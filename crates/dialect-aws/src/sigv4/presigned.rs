@@ -142,5 +142,46 @@ fn without_port(host: &str) -> &str {
     }
 }
 
+/// For the fuzzer: whatever stands in a URL is read without harm, and nobody gets in who cannot
+/// sign.
+///
+/// # Errors
+///
+/// Says what was taken or misread.
+pub fn exercise(bytes: &[u8]) -> Result<(), String> {
+    let target = [b"/mqtt?", bytes].concat();
+    let request = http::Request::builder()
+        .uri(target.as_slice())
+        .header("host", "hub.example:8443")
+        .header("connection", "Upgrade");
+    // What is no URL never gets here.
+    let Ok(request) = request.body(()) else {
+        return Ok(());
+    };
+    let (head, ()) = request.into_parts();
+    let now = Timestamp::from_seconds(1_795_316_242);
+    let keys = super::AccessKeys::default()
+        .with("AKIDSEKISHO0000000001", super::SecretKey::new("nobody's"))
+        .with_session(
+            "ASIASEKISHO0000000002",
+            super::SecretKey::new("nobody's"),
+            "t",
+        );
+    if let Ok(scope) = verify(&head, &SignaturePolicy::Verify(keys), now) {
+        return Err(format!("taken without a secret: {scope:?}"));
+    }
+    let read = verify(&head, &SignaturePolicy::AcceptAny, now);
+    if read.is_ok() && !is_presigned(&head) {
+        return Err("read what is not signed".into());
+    }
+    if let Ok(scope) = read {
+        let parts = [&scope.key_id, &scope.date, &scope.region];
+        if parts.iter().any(|part| part.is_empty()) {
+            return Err(format!("an empty part: {scope:?}"));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests;
