@@ -11,8 +11,11 @@ use crate::{
 /// The layers, foundation first. Crates of one line do not see one another.
 const LAYERS: &[(&str, &[&str])] = &[
     ("vocabulary", &["model"]),
-    ("format", &["mqtt-proto", "x509", "api"]),
-    ("domain", &["registry", "policy", "shadow", "broker", "ca", "ledger"]),
+    ("format", &["mqtt-proto", "x509", "api", "tlog"]),
+    (
+        "domain",
+        &["registry", "policy", "shadow", "broker", "ca", "ledger"],
+    ),
     ("store", &["store"]),
     ("hub", &["hub"]),
     ("edge-base", &["listen", "dialect"]),
