@@ -17,7 +17,7 @@ pub struct Route {
     /// The shape of the body it takes.
     pub takes: Option<&'static str>,
     /// The shape of what it answers; `[…]` is a [`crate::Page`] of it, `…*` is a stream of it, one
-    /// JSON object to a line.
+    /// JSON object to a line; `text` is plain text.
     pub answers: &'static str,
 }
 
@@ -164,6 +164,12 @@ fn parameter(name: &str, place: &str, required: bool) -> Value {
 }
 
 fn answer(shape: &str) -> Value {
+    if shape == "text" {
+        return json!({
+            "description": "It was done.",
+            "content": { "text/plain": { "schema": { "type": "string" } } },
+        });
+    }
     if let Some(shape) = shape.strip_suffix('*') {
         return json!({
             "description": "One object to a line.",

@@ -15,7 +15,7 @@ impl Hub {
     pub fn reset(&self) -> Result<(), Refusal> {
         self.0.departures.clear();
         self.0.broker.clear();
-        self.0.store.clear()?;
+        self.0.store.clear(|_| Ok(()))?;
         self.0.timeline.clear();
         Ok(())
     }

@@ -34,6 +34,10 @@ verbs! {
     DeviceUpdate = "device.update",
     /// A device was deleted, with its attachments, memberships, tags and shadows.
     DeviceDelete = "device.delete",
+    /// A device's certificates were made active.
+    DeviceEnable = "device.enable",
+    /// A device's certificates were made inactive.
+    DeviceDisable = "device.disable",
     /// A principal was attached to a device.
     DeviceAttach = "device.attach",
     /// A principal was detached from a device.

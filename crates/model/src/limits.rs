@@ -31,6 +31,26 @@ pub const HTTP_DISCARD_BYTES: usize = 16 * 1024 * 1024;
 pub const HTTP_HEAD_DEADLINE: Duration = Duration::from_secs(15);
 /// Time from a head to the end of its body. Hub.
 pub const HTTP_BODY_DEADLINE: Duration = Duration::from_secs(30);
+/// Bytes of one signed note. Hub: 64 signatures of ML-DSA-44 fit.
+pub const NOTE_BYTES: usize = 256 * 1024;
+/// Signatures of one note. C2SP signed-note: at least 16; hub: a log, 32 witnesses and as many more.
+pub const NOTE_SIGNATURES: usize = 64;
+/// Bytes of the name of a signing key and of a log's origin. C2SP tlog-cosignature: 255.
+pub const KEY_NAME_BYTES: usize = 255;
+/// Extension lines of one checkpoint. Hub; C2SP tlog-checkpoint advises none.
+pub const CHECKPOINT_EXTENSIONS: usize = 16;
+/// Entries of one log. Hub; C2SP: a proof of 63 hashes reaches further.
+pub const LOG_ENTRIES: u64 = 1 << 62;
+/// Hashes of one consistency proof. C2SP tlog-witness, tlog-mirror: 63.
+pub const CONSISTENCY_HASHES: usize = 63;
+/// Bytes of a file that says whose signatures make a checkpoint final. Hub.
+pub const LEDGER_POLICY_BYTES: usize = 1024 * 1024;
+/// Logs, witnesses and groups of one such file, each. C2SP tlog-policy: at least 32.
+pub const LEDGER_POLICY_LINES: usize = 128;
+/// Bytes of one add-checkpoint request. Hub: a note and the longest proof.
+pub const ADD_CHECKPOINT_BYTES: usize = NOTE_BYTES + 4096;
+/// Bytes of the ticket a mirror may give its client. C2SP tlog-mirror: a 16-bit length; hub: less.
+pub const MIRROR_TICKET_BYTES: usize = 4096;
 /// Filters in one SUBSCRIBE or UNSUBSCRIBE. Hub; AWS allows 8.
 pub const FILTERS_PER_PACKET: usize = 256;
 /// Subscriptions of one session. Hub; AWS allows 50.

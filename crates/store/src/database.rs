@@ -191,7 +191,7 @@ fn prepare(
     migrate(writer).map_err(|error| blame(file, &error))
 }
 
-fn blame(file: &Path, error: &rusqlite::Error) -> OpenError {
+pub(crate) fn blame(file: &Path, error: &rusqlite::Error) -> OpenError {
     let reason = error.to_string();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse {

@@ -16,6 +16,7 @@ mod commit;
 mod database;
 mod devices;
 mod groups;
+mod ledger;
 mod policies;
 mod queues;
 mod registry_file;
@@ -40,6 +41,7 @@ pub use commit::{Commit, Together, Unavailable};
 pub use database::{Failure, OpenError};
 pub use devices::{AttributeFilter, DeviceFilter};
 pub use groups::GroupFilter;
+pub use ledger::PersonKind;
 pub use queues::{
     Backlog, Enqueue, Expired, Loaded, Message, QueueOp, Queued, QueuedMessage, Queues,
     RetainedMessage, SessionKey, SessionRecord, StoredWill, SubscriptionRecord,
@@ -50,6 +52,7 @@ pub use timeline::{FailedConnection, TimelineEntry};
 
 use commit::Inbox;
 use database::{Durability, Readers};
+use ledger::Capture;
 
 /// The data folder, opened. Cheap to share behind an `Arc`; dropping it writes what waits.
 #[derive(Debug)]
@@ -71,7 +74,17 @@ impl Store {
     ///
     /// [`OpenError`] says what the operator can do.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        Self::open_with(folder, Durability::Disk, None)
+        Self::open_with(folder, Durability::Disk, Recording::On, None)
+    }
+
+    /// As [`Self::open`], but changes need no entry in the ledger. For benchmarks that tell what
+    /// the ledger costs; no hub runs on it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says what the operator can do.
+    pub fn open_without_ledger(folder: &Path) -> Result<Self, OpenError> {
+        Self::open_with(folder, Durability::Disk, Recording::Off, None)
     }
 
     /// A store for tests: real files in a temporary folder, removed when dropped, without fsync.
@@ -88,12 +101,13 @@ impl Store {
                 reason: error.to_string(),
             })?;
         let path = folder.path().to_path_buf();
-        Self::open_with(&path, Durability::Process, Some(folder))
+        Self::open_with(&path, Durability::Process, Recording::On, Some(folder))
     }
 
     fn open_with(
         folder: &Path,
         durability: Durability,
+        recording: Recording,
         temporary: Option<tempfile::TempDir>,
     ) -> Result<Self, OpenError> {
         let io = |path: &Path, error: &std::io::Error| OpenError::Io {
@@ -120,12 +134,17 @@ impl Store {
         let (registry_writer, registry_readers) =
             database::open(folder, &registry_file::LAYOUT, durability)?;
         let (queue_writer, queue_readers) = database::open(folder, &queues::LAYOUT, durability)?;
+        let capture = match recording {
+            Recording::On => Capture::install(&registry_writer)
+                .map_err(|error| database::blame(&folder.join("registry.db"), &error))?,
+            Recording::Off => Capture::default(),
+        };
         let registry = Arc::new(Inbox::new());
         let queues = Queues::new(queue_readers)?;
         let writers = vec![
             spawn("registry writer", folder, {
                 let inbox = Arc::clone(&registry);
-                move || registry_file::write(&inbox, registry_writer)
+                move || registry_file::write(&inbox, registry_writer, &capture)
             })?,
             spawn("queue writer", folder, {
                 let inbox = queues.inbox();
@@ -167,6 +186,13 @@ impl Store {
     pub fn has_failed(&self) -> bool {
         self.registry.has_failed() || self.queues.has_failed()
     }
+}
+
+/// Whether what is changed must be recorded in the ledger.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Recording {
+    On,
+    Off,
 }
 
 impl Drop for Store {

@@ -13,6 +13,7 @@ use crate::{
     Failure, Store,
     commit::{Inbox, Urgency},
     database::Layout,
+    ledger::Capture,
 };
 
 pub(crate) const LAYOUT: Layout = Layout {
@@ -21,6 +22,7 @@ pub(crate) const LAYOUT: Layout = Layout {
     migrations: &[
         include_str!("registry_file/001.sql"),
         include_str!("registry_file/shadows.sql"),
+        include_str!("registry_file/salts.sql"),
     ],
     readers: 4,
 };
@@ -35,6 +37,13 @@ pub struct ReadTxn<'file> {
 #[derive(Debug)]
 pub struct WriteTxn<'file> {
     read: ReadTxn<'file>,
+    capture: &'file Capture,
+}
+
+impl WriteTxn<'_> {
+    pub(crate) const fn capture(&self) -> &Capture {
+        self.capture
+    }
 }
 
 impl<'file> Deref for WriteTxn<'file> {
@@ -120,20 +129,29 @@ impl Store {
         result.expect("the writer runs every job before it completes its group")
     }
 
-    /// Removes every row of both files and returns once that is on disk. Blocks for as long as that
-    /// takes: only for hubs in development.
+    /// Removes every row of both files but the ledger's, runs `record` in the same transaction, and
+    /// returns once that is on disk. Blocks for as long as that takes: only for hubs in
+    /// development.
     ///
     /// # Errors
     ///
-    /// [`Failure::Unavailable`] when the store takes no writes.
-    pub fn clear(&self) -> Result<(), Failure> {
+    /// What `record` returns, and [`Failure::Unavailable`] when the store takes no writes; nothing
+    /// is removed from the registry then.
+    pub fn clear(
+        &self,
+        record: impl FnOnce(&mut WriteTxn<'_>) -> Result<(), Failure> + Send + 'static,
+    ) -> Result<(), Failure> {
         let cleared = Arc::new(Mutex::new(Ok(())));
         let put = Arc::clone(&cleared);
-        let job = Job(Box::new(move |txn| match crate::rows::clear(txn.file()) {
-            Ok(()) => Verdict::Keep,
-            Err(error) => {
-                *put.lock().unwrap_or_else(PoisonError::into_inner) = Err(error.into());
-                Verdict::Undo
+        let job = Job(Box::new(move |txn| {
+            txn.capture.pause();
+            let cleared = crate::rows::clear(txn.file()).map_err(Failure::from);
+            match cleared.and_then(|()| record(txn)) {
+                Ok(()) => Verdict::Keep,
+                Err(error) => {
+                    *put.lock().unwrap_or_else(PoisonError::into_inner) = Err(error);
+                    Verdict::Undo
+                }
             }
         }));
         let registry = self.registry.push(job, JOB_BYTES, Urgency::Now);
@@ -165,17 +183,19 @@ impl Store {
 }
 
 /// Runs until the inbox is closed or a write fails.
-pub(crate) fn write(inbox: &Inbox<Job>, mut file: Connection) {
-    inbox.run(LAYOUT.name, |jobs| commit(&mut file, jobs));
+pub(crate) fn write(inbox: &Inbox<Job>, mut file: Connection, capture: &Capture) {
+    inbox.run(LAYOUT.name, |jobs| commit(&mut file, capture, jobs));
 }
 
-fn commit(file: &mut Connection, jobs: Vec<Job>) -> rusqlite::Result<()> {
+fn commit(file: &mut Connection, capture: &Capture, jobs: Vec<Job>) -> rusqlite::Result<()> {
     let mut transaction =
         file.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     for job in jobs {
         let savepoint = transaction.savepoint()?;
+        capture.begin();
         let mut txn = WriteTxn {
             read: ReadTxn { file: &savepoint },
+            capture,
         };
         match (job.0)(&mut txn) {
             Verdict::Keep => savepoint.commit()?,

@@ -120,11 +120,12 @@ pub(crate) fn prefix_pattern(prefix: &str) -> String {
     pattern
 }
 
-/// Removes every row of every table.
+/// Removes every row of every table but the ledger's.
 pub(crate) fn clear(file: &Connection) -> rusqlite::Result<()> {
     let tables = file
         .prepare(
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' \
+             AND name NOT LIKE 'ledger_%'",
         )?
         .query_map([], |row| row.get::<_, String>(0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;

@@ -118,7 +118,8 @@ impl WriteTxn<'_> {
         document: &Document,
     ) -> Result<(), Failure> {
         let at = document.written.unwrap_or_default();
-        self.put(address, name, document.version, Some(encode(document)), at)
+        let text = Some((encode(document), document.desired.version));
+        self.put(address, name, document.version, text, at)
     }
 
     /// Remembers of a shadow only that it was deleted, and forgets those deleted too long ago.
@@ -145,16 +146,18 @@ impl WriteTxn<'_> {
         address: &Address,
         name: Option<&ShadowName>,
         Version(version): Version,
-        document: Option<String>,
+        document: Option<(String, Version)>,
         at: Timestamp,
     ) -> Result<(), Failure> {
         let (device, module, name) = key(address, name);
+        let (document, desired) = document.unzip();
+        let Version(desired) = desired.unwrap_or_default();
         self.file()
             .prepare_cached(
-                "INSERT INTO shadows (device, module, name, version, document, at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                "INSERT INTO shadows (device, module, name, version, document, at, desired_version)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (device, module, name)
-                 DO UPDATE SET version = ?4, document = ?5, at = ?6",
+                 DO UPDATE SET version = ?4, document = ?5, at = ?6, desired_version = ?7",
             )?
             .execute(params![
                 device,
@@ -162,7 +165,8 @@ impl WriteTxn<'_> {
                 name,
                 integer(version),
                 document,
-                integer(at.millis())
+                integer(at.millis()),
+                integer(desired),
             ])?;
         Ok(())
     }
@@ -321,7 +325,10 @@ mod tests {
     async fn put(store: &Store, address: &Address, name: Option<&ShadowName>, kept: &Document) {
         let (address, name, kept) = (address.clone(), name.cloned(), kept.clone());
         store
-            .write::<_, Failure>(move |txn| txn.put_shadow(&address, name.as_ref(), &kept))
+            .write::<_, Failure>(move |txn| {
+                txn.put_shadow(&address, name.as_ref(), &kept)?;
+                txn.changes(&[7; 32]).map(drop)
+            })
             .await
             .unwrap();
     }
@@ -330,7 +337,10 @@ mod tests {
         let tombstone = kept.delete(None, now).unwrap();
         let address = address.clone();
         store
-            .write::<_, Failure>(move |txn| txn.bury_shadow(&address, None, &tombstone))
+            .write::<_, Failure>(move |txn| {
+                txn.bury_shadow(&address, None, &tombstone)?;
+                txn.changes(&[7; 32]).map(drop)
+            })
             .await
             .unwrap();
         tombstone

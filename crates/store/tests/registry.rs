@@ -41,6 +41,7 @@ async fn many_writers_share_few_transactions_and_a_refused_one_leaves_no_trace()
         writers.spawn(async move {
             let job = move |txn: &mut WriteTxn<'_>| {
                 txn.put_device(&device(&format!("d{n}")))?;
+                txn.changes(&[7; 32])?;
                 if n % 10 == 0 { Err(No) } else { Ok(n) }
             };
             (n, store.write(job).await)
@@ -68,6 +69,7 @@ async fn a_job_sees_its_own_writes() {
     let found = store
         .write(|txn| {
             txn.put_device(&device("a"))?;
+            txn.changes(&[7; 32])?;
             txn.device(&DeviceId::new("a").unwrap())
         })
         .await
@@ -127,4 +129,52 @@ async fn failed_connections_are_kept_for_the_operator() {
     };
     assert_eq!(since(5), [failed]);
     assert!(since(6).is_empty());
+}
+
+#[tokio::test]
+async fn the_database_tells_each_object_once_with_what_it_was_and_is() {
+    let store = Store::open_temporary().unwrap();
+    let change = |job: fn(&mut WriteTxn<'_>) -> Result<(), Failure>| {
+        store.write::<_, Failure>(move |txn| {
+            job(txn)?;
+            txn.changes(&[7; 32])
+        })
+    };
+    let made = change(|txn| {
+        txn.put_device(&device("a"))?;
+        txn.put_device(&DeviceRecord {
+            version: 2,
+            ..device("a")
+        })
+    });
+    let made = made.await.unwrap();
+    assert_eq!(made.len(), 1);
+    assert_eq!(made[0].object.kind, "device");
+    assert_eq!(made[0].object.id, "a");
+    assert!(made[0].before.is_none() && made[0].after.is_some());
+
+    // The row is replaced, which the database calls a deletion and an insertion.
+    let changed = change(|txn| {
+        txn.put_device(&DeviceRecord {
+            version: 3,
+            ..device("a")
+        })
+    });
+    let changed = changed.await.unwrap();
+    assert_eq!(changed[0].before, made[0].after);
+    assert!(changed[0].after.is_some() && changed[0].after != changed[0].before);
+
+    let nothing = change(|txn| {
+        txn.delete_device(&DeviceId::new("a").unwrap())?;
+        txn.put_device(&DeviceRecord {
+            version: 3,
+            ..device("a")
+        })
+    });
+    assert_eq!(nothing.await.unwrap(), []);
+
+    let gone = change(|txn| txn.delete_device(&DeviceId::new("a").unwrap()));
+    let gone = gone.await.unwrap();
+    assert_eq!(gone[0].before, changed[0].after);
+    assert_eq!(gone[0].after, None);
 }

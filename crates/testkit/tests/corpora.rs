@@ -33,14 +33,44 @@ fn shadow_patches_of_the_corpus_are_applied() {
 }
 
 #[test]
+fn entries_sent_to_a_mirror_of_the_corpus_are_read() {
+    check("mirror_request", tlog::mirror::exercise);
+}
+
+#[test]
+fn checkpoints_of_the_corpus_are_read() {
+    check("tlog_checkpoint", tlog::checkpoint::exercise);
+}
+
+#[test]
+fn signed_notes_of_the_corpus_are_read() {
+    check("tlog_note", tlog::note::exercise);
+}
+
+#[test]
+fn ledger_policies_of_the_corpus_are_decided() {
+    check("tlog_policy", tlog::policy::exercise);
+}
+
+#[test]
+fn checkpoints_sent_to_a_witness_of_the_corpus_are_judged() {
+    check("witness_request", tlog::witness::exercise);
+}
+
+#[test]
 fn every_fuzz_target_is_replayed() {
     let replayed = [
         "broker_model",
         "ledger_entry",
+        "mirror_request",
         "mqtt_packet",
         "mqtt_session",
         "policy_document",
         "shadow_patch",
+        "tlog_checkpoint",
+        "tlog_note",
+        "tlog_policy",
+        "witness_request",
     ];
     for entry in std::fs::read_dir(testkit::checkout().join("fuzz/fuzz_targets")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();

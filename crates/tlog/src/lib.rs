@@ -7,11 +7,22 @@
 //! is not known here; that is `ledger`'s.
 
 pub mod bundle;
+pub mod checkpoint;
+mod cosignature;
 pub mod frontier;
 pub mod hash;
+pub mod key;
 pub mod merkle;
+pub mod mirror;
+pub mod note;
+pub mod policy;
 pub mod tile;
+pub mod witness;
 
+pub use checkpoint::{Checkpoint, InvalidCheckpoint};
 pub use frontier::Frontier;
 pub use hash::{Hash, InvalidHash};
+pub use key::{Algorithm, SignerKey, VerifierKey};
+pub use note::{InvalidNote, Note, NoteSignature};
+pub use policy::Policy;
 pub use tile::{Level, TILE_WIDTH, TileId, TileNodes};
