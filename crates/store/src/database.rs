@@ -66,6 +66,26 @@ pub enum Failure {
         /// What the row holds.
         what: &'static str,
     },
+    /// The clock went back further than the ledger can pass over.
+    #[error("the clock is {} ms behind the last entry of the ledger", back.as_millis())]
+    LedgerClock {
+        /// How far it is behind the time of the last entry.
+        back: Duration,
+    },
+    /// As many entries wait for the ledger's files as may.
+    #[error(
+        "{waiting} entries wait for the ledger's files{}",
+        reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default()
+    )]
+    LedgerBehind {
+        /// How many wait.
+        waiting: u64,
+        /// Why the files cannot be written, where that is known.
+        reason: Option<String>,
+    },
+    /// A value of an entry is above its bound, which whoever made the entry should have seen to.
+    #[error(transparent)]
+    LedgerEntry(#[from] ledger::EntryTooLarge),
 }
 
 impl From<Failure> for model::Refusal {
@@ -77,7 +97,26 @@ impl From<Failure> for model::Refusal {
                 "store.unavailable",
                 "the hub cannot store this now; try again",
             ),
-            Failure::Database(_) | Failure::Unreadable { .. } => {
+            Failure::LedgerClock { back } => {
+                tracing::error!(error = %failure, "the ledger refuses changes");
+                Self::new(
+                    model::RefusalKind::Unavailable,
+                    "ledger.clock",
+                    format!(
+                        "the hub's clock is {} s behind its ledger; set the clock right, or wait",
+                        back.as_secs()
+                    ),
+                )
+            }
+            Failure::LedgerBehind { .. } => {
+                tracing::error!(error = %failure, "the ledger refuses changes");
+                Self::new(
+                    model::RefusalKind::Unavailable,
+                    "ledger.behind",
+                    "the hub cannot record this now; try again",
+                )
+            }
+            Failure::Database(_) | Failure::Unreadable { .. } | Failure::LedgerEntry(_) => {
                 tracing::error!(error = %failure, "the store failed");
                 Self::internal("the hub's store failed; the operator's log says why")
             }

@@ -42,7 +42,12 @@ impl Edge {
             }
             let first = count / TILE_WIDTH * TILE_WIDTH;
             let hashes = (first..count)
-                .map(|index| Ok(merkle::root_of(&tile(full(Level::Hashes(level - 1), index))?)))
+                .map(|index| {
+                    Ok(merkle::root_of(&tile(full(
+                        Level::Hashes(level - 1),
+                        index,
+                    ))?))
+                })
                 .collect::<Result<_, LedgerError>>()?;
             levels.push(hashes);
         }

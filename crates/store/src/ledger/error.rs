@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use tlog::{Hash, TileId};
-
 use crate::Failure;
 
 /// Why the ledger did not start, or did not answer.
@@ -117,9 +115,4 @@ impl From<LedgerError> for model::Refusal {
             }
         }
     }
-}
-
-/// What a tile's root should be and is not.
-pub(crate) fn mismatch(id: TileId, found: Hash, expected: Hash) -> String {
-    format!("{id} hashes to {found}, the tree has {expected}")
 }

@@ -106,7 +106,10 @@ impl Files {
             file.sync_data()
                 .map_err(|error| LedgerError::io("sync", &path, &error))?;
         }
-        unsynced.folders.iter().try_for_each(|folder| sync_folder(folder))
+        unsynced
+            .folders
+            .iter()
+            .try_for_each(|folder| sync_folder(folder))
     }
 
     /// A checkpoint's text; `None` when there is none.
