@@ -60,6 +60,9 @@ pub enum Failure {
     /// SQLite refused a statement.
     #[error("the database refused: {0}")]
     Database(#[from] rusqlite::Error),
+    /// A job changed what must stand in the ledger, and did not record it: a mistake of ours.
+    #[error("a change was not recorded in the ledger, so it was undone")]
+    Unrecorded,
     /// A row does not read back as what was written: the file was edited, or is damaged.
     #[error("a stored {what} is unreadable")]
     Unreadable {
@@ -77,7 +80,7 @@ impl From<Failure> for model::Refusal {
                 "store.unavailable",
                 "the hub cannot store this now; try again",
             ),
-            Failure::Database(_) | Failure::Unreadable { .. } => {
+            Failure::Database(_) | Failure::Unrecorded | Failure::Unreadable { .. } => {
                 tracing::error!(error = %failure, "the store failed");
                 Self::internal("the hub's store failed; the operator's log says why")
             }

@@ -3,6 +3,8 @@
 mod capture;
 mod recorded;
 mod salts;
+mod stub;
 
 pub(crate) use capture::Capture;
 pub use salts::PersonKind;
+pub use stub::Recorded;
