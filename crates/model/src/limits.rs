@@ -43,6 +43,8 @@ pub const CHECKPOINT_EXTENSIONS: usize = 16;
 pub const LOG_ENTRIES: u64 = 1 << 62;
 /// Hashes of one consistency proof. C2SP tlog-witness, tlog-mirror: 63.
 pub const CONSISTENCY_HASHES: usize = 63;
+/// Bytes of one proof file. Hub: a note, the longest entry as extra data, and the longest proof.
+pub const PROOF_FILE_BYTES: usize = NOTE_BYTES + 96 * 1024;
 /// Bytes of a file that says whose signatures make a checkpoint final. Hub.
 pub const LEDGER_POLICY_BYTES: usize = 1024 * 1024;
 /// Logs, witnesses and groups of one such file, each. C2SP tlog-policy: at least 32.
