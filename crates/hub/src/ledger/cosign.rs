@@ -57,7 +57,9 @@ impl Hub {
                 cosignatures: Vec::new(),
             });
         }
-        candidate.as_ref().map(|asked| Arc::clone(&asked.checkpoint))
+        candidate
+            .as_ref()
+            .map(|asked| Arc::clone(&asked.checkpoint))
     }
 
     /// Takes cosignatures of `checkpoint`, which have been verified. The checkpoint is final as
