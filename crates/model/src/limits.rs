@@ -191,6 +191,9 @@ pub const ATTACHMENTS: usize = 1000;
 
 /// Bytes of one entry of the ledger. Hub: C2SP tlog-tiles allows 65,535.
 pub const LEDGER_ENTRY_BYTES: usize = 4096;
+/// Entries of the ledger that may wait for their files. Hub: above it, changes are refused; seconds
+/// at full speed, and about 100 MB.
+pub const LEDGER_OUTBOX_ENTRIES: u64 = 200_000;
 /// Bytes of a verb or a kind in an entry of the ledger. Hub.
 pub const LEDGER_NAME_BYTES: usize = 64;
 /// Bytes of the name of an actor or an object in an entry of the ledger. Hub: a module of a device
