@@ -13,6 +13,7 @@ mod caller;
 mod certificates;
 pub mod clock;
 mod connections;
+mod cosigning;
 mod counts;
 mod departures;
 mod devices;
@@ -24,6 +25,7 @@ mod groups;
 mod handle;
 mod intents;
 mod language;
+mod ledger;
 mod live;
 mod pages;
 mod policies;
@@ -38,10 +40,11 @@ mod stored;
 mod tags;
 mod test_authorization;
 pub mod timeline;
+mod transact;
 mod types;
 mod watch;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use broker::Broker;
 use model::limits::Profile;
@@ -59,6 +62,7 @@ pub use events::Event;
 pub use explain::{Explanation, Question};
 pub use groups::{GroupDetails, NewGroup};
 pub use intents::{Intent, PublishRequest, ShadowRequest, ShadowVerb};
+pub use self::ledger::{CosignError, EntryQuery, LedgerFigures, LedgerSetup, LedgerStatus, NamedEntry, Restored};
 pub use language::{InvalidPolicy, PolicyLanguage};
 pub use live::{Changed, ConnectionInfo};
 pub use pages::{Page, PageRequest};
@@ -67,7 +71,7 @@ pub use provision::DevicePolicy;
 pub use publish::Ack;
 pub use registry_events::{DeviceIdentity, GroupIdentity, Operation, RegistryChange};
 pub use shadows::ShadowNames;
-pub use store::{AttributeFilter, DeviceFilter, GroupFilter, Order};
+pub use store::{AttributeFilter, DeviceFilter, GroupFilter, Order, PersonKind, SignedCheckpoint};
 pub use test_authorization::{
     AuthorizationCheck, AuthorizationResult, AuthorizationTest, EffectivePolicy,
 };
@@ -80,6 +84,9 @@ pub struct HubConfig {
     pub profile: Profile,
     /// The account that stands in the hub's resource names: 12 digits.
     pub account: String,
+    /// Whether a change is answered only when the witnesses have cosigned its entry in the ledger,
+    /// and how long they may take.
+    pub require_cosigned: Option<Duration>,
 }
 
 /// The hub. Cloning it is cheap and gives the same hub.
@@ -92,12 +99,14 @@ struct Inner {
     broker: Broker,
     clock: Arc<dyn clock::Clock>,
     language: Arc<dyn PolicyLanguage>,
+    ledger: self::ledger::Kept,
     live: live::LiveConnections,
     timeline: timeline::Timeline,
     departures: departures::Departures,
     parsed: access::ParsedPolicies,
     shadow_turns: shadows::Turns,
     counts: counts::Counts,
+    cosigning: cosigning::Cosigning,
     stopping: tokio::sync::watch::Sender<bool>,
     config: HubConfig,
 }

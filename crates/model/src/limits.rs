@@ -43,6 +43,8 @@ pub const CHECKPOINT_EXTENSIONS: usize = 16;
 pub const LOG_ENTRIES: u64 = 1 << 62;
 /// Hashes of one consistency proof. C2SP tlog-witness, tlog-mirror: 63.
 pub const CONSISTENCY_HASHES: usize = 63;
+/// Bytes of one proof file. Hub: a note, the longest entry as extra data, and the longest proof.
+pub const PROOF_FILE_BYTES: usize = NOTE_BYTES + 96 * 1024;
 /// Bytes of a file that says whose signatures make a checkpoint final. Hub.
 pub const LEDGER_POLICY_BYTES: usize = 1024 * 1024;
 /// Logs, witnesses and groups of one such file, each. C2SP tlog-policy: at least 32.
@@ -209,6 +211,9 @@ pub const ATTACHMENTS: usize = 1000;
 
 /// Bytes of one entry of the ledger. Hub: C2SP tlog-tiles allows 65,535.
 pub const LEDGER_ENTRY_BYTES: usize = 4096;
+/// Entries of the ledger that may wait for their files. Hub: above it, changes are refused; seconds
+/// at full speed, and about 100 MB.
+pub const LEDGER_OUTBOX_ENTRIES: u64 = 200_000;
 /// Bytes of a verb or a kind in an entry of the ledger. Hub.
 pub const LEDGER_NAME_BYTES: usize = 64;
 /// Bytes of the name of an actor or an object in an entry of the ledger. Hub: a module of a device

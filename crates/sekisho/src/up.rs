@@ -17,7 +17,7 @@ use crate::{
     cli,
     failure::Failure,
     folder::{self, Endpoints, Folder, OperatorSecrets, Secrecy},
-    output,
+    ledger, output,
     services::{Aws, Http, Recorder},
     settings::Settings,
 };
@@ -68,9 +68,17 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         HubConfig {
             profile: settings.profile,
             account: settings.account.clone(),
+            require_cosigned: settings.ledger.require_cosigned,
         },
     )
     .map_err(Failure::usage)?;
+
+    let begun = hub.has_ledger().map_err(Failure::usage)?;
+    let kept = ledger::setup(&settings, begun)?;
+    hub.begin_ledger(kept, env!("CARGO_PKG_VERSION"), &settings.summary())
+        .await
+        .map_err(Failure::usage)?;
+    ledger::forget_restored(&settings.data)?;
 
     let (trigger, shutdown) = Shutdown::new();
     let tasks = Tasks::new(limits::CONNECTIONS_TOTAL + 64);
@@ -154,9 +162,11 @@ fn site(
     };
     let ready = hub.clone();
     let figures = hub.clone();
+    let kept = hub.clone();
     let mut site = https::Site::new(https::v1::router(hub.clone(), setup), token)
         .with_cloud(Arc::new(Aws(aws)))
         .with_readiness(move || !ready.has_failed())
+        .with_ledger(move || kept.is_ledger_public())
         .with_figures(move || https::v1::figures(&figures));
     if settings.dev.is_some() {
         site = site.with_development(Development(hub.clone()));

@@ -13,7 +13,7 @@ use crate::{
     Failure, Store,
     commit::{Inbox, Urgency},
     database::Layout,
-    ledger::Capture,
+    ledger::{Capture, Recorder},
 };
 
 pub(crate) const LAYOUT: Layout = Layout {
@@ -23,6 +23,7 @@ pub(crate) const LAYOUT: Layout = Layout {
         include_str!("registry_file/001.sql"),
         include_str!("registry_file/shadows.sql"),
         include_str!("registry_file/salts.sql"),
+        include_str!("registry_file/ledger.sql"),
     ],
     readers: 4,
 };
@@ -38,11 +39,20 @@ pub struct ReadTxn<'file> {
 pub struct WriteTxn<'file> {
     read: ReadTxn<'file>,
     capture: &'file Capture,
+    recorder: &'file mut Recorder,
 }
 
 impl WriteTxn<'_> {
     pub(crate) const fn capture(&self) -> &Capture {
         self.capture
+    }
+
+    pub(crate) const fn recorder(&self) -> &Recorder {
+        self.recorder
+    }
+
+    pub(crate) const fn recorder_mut(&mut self) -> &mut Recorder {
+        self.recorder
     }
 }
 
@@ -101,7 +111,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// What `job` returns, and [`Failure::Unavailable`] when the store takes no writes.
+    /// What `job` returns, and [`Failure::Unavailable`] when the store takes no writes;
+    /// [`Failure::Unrecorded`] when `job` changed something and did not take [`WriteTxn::changes`]
+    /// to record it in the ledger.
     pub async fn write<T, E>(
         &self,
         job: impl FnOnce(&mut WriteTxn<'_>) -> Result<T, E> + Send + 'static,
@@ -113,7 +125,10 @@ impl Store {
         let answer = Arc::new(Mutex::new(None));
         let put = Arc::clone(&answer);
         let job = Job(Box::new(move |txn| {
-            let result = job(txn);
+            let mut result = job(txn);
+            if result.is_ok() && txn.capture.is_pending() {
+                result = Err(Failure::Unrecorded.into());
+            }
             let verdict = match &result {
                 Ok(_) => Verdict::Keep,
                 Err(_) => Verdict::Undo,
@@ -170,39 +185,68 @@ impl Store {
         what: &'static str,
         job: impl FnOnce(&mut WriteTxn<'_>) -> Result<(), Failure> + Send + 'static,
     ) {
-        let job = Job(Box::new(move |txn| match job(txn) {
-            Ok(()) => Verdict::Keep,
-            Err(error) => {
-                tracing::warn!(%error, what, "a record was lost");
-                Verdict::Undo
-            }
-        }));
-        // Refused when the store is closing or too busy: a record about that is in the log already.
-        let _commit = self.registry.push(job, JOB_BYTES, Urgency::Lazy);
+        write_lazily(&self.registry, what, job);
     }
 }
 
-/// Runs until the inbox is closed or a write fails.
-pub(crate) fn write(inbox: &Inbox<Job>, mut file: Connection, capture: &Capture) {
-    inbox.run(LAYOUT.name, |jobs| commit(&mut file, capture, jobs));
+/// See [`Store::write_lazily`].
+pub(crate) fn write_lazily(
+    inbox: &Inbox<Job>,
+    what: &'static str,
+    job: impl FnOnce(&mut WriteTxn<'_>) -> Result<(), Failure> + Send + 'static,
+) {
+    let job = Job(Box::new(move |txn| match job(txn) {
+        Ok(()) => Verdict::Keep,
+        Err(error) => {
+            tracing::warn!(%error, what, "a record was lost");
+            Verdict::Undo
+        }
+    }));
+    // Refused when the store is closing or too busy: a record about that is in the log already.
+    let _commit = inbox.push(job, JOB_BYTES, Urgency::Lazy);
 }
 
-fn commit(file: &mut Connection, capture: &Capture, jobs: Vec<Job>) -> rusqlite::Result<()> {
+/// Runs until the inbox is closed or a write fails.
+pub(crate) fn write(
+    inbox: &Inbox<Job>,
+    mut file: Connection,
+    capture: &Capture,
+    mut recorder: Recorder,
+) {
+    inbox.run(LAYOUT.name, |jobs| {
+        commit(&mut file, capture, &mut recorder, jobs)?;
+        recorder.committed();
+        Ok::<_, rusqlite::Error>(())
+    });
+}
+
+fn commit(
+    file: &mut Connection,
+    capture: &Capture,
+    recorder: &mut Recorder,
+    jobs: Vec<Job>,
+) -> rusqlite::Result<()> {
     let mut transaction =
         file.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     for job in jobs {
         let savepoint = transaction.savepoint()?;
         capture.begin();
+        let mark = recorder.mark();
         let mut txn = WriteTxn {
             read: ReadTxn { file: &savepoint },
             capture,
+            recorder,
         };
         match (job.0)(&mut txn) {
             Verdict::Keep => savepoint.commit()?,
             // Dropped: rolled back to here. When SQLite has given up the whole transaction (no
             // space), the statements after this fail, and with them the group.
-            Verdict::Undo => savepoint.finish()?,
+            Verdict::Undo => {
+                recorder.rewind(mark);
+                savepoint.finish()?;
+            }
         }
     }
+    recorder.store(&transaction)?;
     transaction.commit()
 }

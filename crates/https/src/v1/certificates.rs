@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::Path,
 };
 use hub::PageRequest;
 use registry::{CertificateRecord, CertificateStatus, PolicyTarget, Principal};
@@ -11,7 +11,7 @@ use store::Order;
 use super::{Answer, Asked, Part, Refused, Site, name, query};
 
 pub(super) async fn list(
-    State(site): State<Site>,
+    site: Site,
     part: Asked<Part>,
 ) -> Answer<api::Page<api::Certificate>> {
     let part: PageRequest = query(part)?.into();
@@ -30,7 +30,7 @@ pub(super) async fn list(
 }
 
 pub(super) async fn revoke(
-    State(site): State<Site>,
+    site: Site,
     Path(id): Path<String>,
 ) -> Answer<api::Certificate> {
     let revoked = site

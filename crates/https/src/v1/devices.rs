@@ -3,7 +3,7 @@
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, State},
+    extract::Path,
 };
 use hub::{DevicePolicy, PageRequest};
 use model::{ClientId, DeviceId};
@@ -13,7 +13,7 @@ use store::DeviceFilter;
 use super::{Answer, Asked, Part, Refused, Site, certificates, name, page, query, read};
 
 pub(super) async fn list(
-    State(site): State<Site>,
+    site: Site,
     part: Asked<Part>,
 ) -> Answer<api::Page<api::Device>> {
     let part: PageRequest = query(part)?.into();
@@ -23,7 +23,7 @@ pub(super) async fn list(
     Ok(page(found, |record| device(&site, &record)))
 }
 
-pub(super) async fn add(State(site): State<Site>, body: Bytes) -> Answer<api::IssuedDevice> {
+pub(super) async fn add(site: Site, body: Bytes) -> Answer<api::IssuedDevice> {
     let new: api::NewDevice = read(&body)?;
     let id: DeviceId = name(&new.id)?;
     let setup = site.setup();
@@ -50,13 +50,13 @@ pub(super) async fn add(State(site): State<Site>, body: Bytes) -> Answer<api::Is
 }
 
 pub(super) async fn show(
-    State(site): State<Site>,
+    site: Site,
     Path(id): Path<String>,
 ) -> Answer<api::DeviceDetails> {
     details(&site, &name(&id)?)
 }
 
-pub(super) async fn remove(State(site): State<Site>, Path(id): Path<String>) -> Answer<api::Done> {
+pub(super) async fn remove(site: Site, Path(id): Path<String>) -> Answer<api::Done> {
     site.hub()
         .remove_device(site.operator(), &name(&id)?)
         .await?;
@@ -64,14 +64,14 @@ pub(super) async fn remove(State(site): State<Site>, Path(id): Path<String>) -> 
 }
 
 pub(super) async fn disable(
-    State(site): State<Site>,
+    site: Site,
     Path(id): Path<String>,
 ) -> Answer<api::DeviceDetails> {
     enable_or_disable(&site, &id, false).await
 }
 
 pub(super) async fn enable(
-    State(site): State<Site>,
+    site: Site,
     Path(id): Path<String>,
 ) -> Answer<api::DeviceDetails> {
     enable_or_disable(&site, &id, true).await

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, State},
+    extract::Path,
 };
 use hub::{NameOrder, PageRequest, PolicyDetails};
 use model::{DeviceId, PolicyName, Refusal};
@@ -12,7 +12,7 @@ use registry::{PolicyRecord, PolicyTarget};
 use super::{Answer, Asked, Part, Refused, Site, name, page, query, read};
 
 pub(super) async fn list(
-    State(site): State<Site>,
+    site: Site,
     part: Asked<Part>,
 ) -> Answer<api::Page<api::Policy>> {
     let part: PageRequest = query(part)?.into();
@@ -22,7 +22,7 @@ pub(super) async fn list(
     Ok(page(found, |record| policy(&record)))
 }
 
-pub(super) async fn create(State(site): State<Site>, body: Bytes) -> Answer<api::PolicyDetails> {
+pub(super) async fn create(site: Site, body: Bytes) -> Answer<api::PolicyDetails> {
     let new: api::NewPolicy = read(&body)?;
     let created = site
         .hub()
@@ -37,7 +37,7 @@ pub(super) async fn create(State(site): State<Site>, body: Bytes) -> Answer<api:
 }
 
 pub(super) async fn show(
-    State(site): State<Site>,
+    site: Site,
     Path(policy): Path<String>,
 ) -> Answer<api::PolicyDetails> {
     let policy: PolicyName = name(&policy)?;
@@ -49,7 +49,7 @@ pub(super) async fn show(
 }
 
 pub(super) async fn attach(
-    State(site): State<Site>,
+    site: Site,
     Path(policy): Path<String>,
     body: Bytes,
 ) -> Answer<api::Done> {
@@ -63,7 +63,7 @@ pub(super) async fn attach(
 }
 
 pub(super) async fn detach(
-    State(site): State<Site>,
+    site: Site,
     Path(policy): Path<String>,
     body: Bytes,
 ) -> Answer<api::Done> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, State},
+    extract::Path,
     response::Response,
 };
 use bytes::BytesMut;
@@ -25,7 +25,7 @@ pub(super) struct Since {
 }
 
 pub(super) async fn of_device(
-    State(site): State<Site>,
+    site: Site,
     Path(client): Path<String>,
     since: Asked<Since>,
 ) -> Answer<api::Page<api::Entry>> {
@@ -62,7 +62,7 @@ pub(super) struct Wanted {
 }
 
 pub(super) async fn trace(
-    State(site): State<Site>,
+    site: Site,
     wanted: Asked<Wanted>,
 ) -> Result<Response, Refused> {
     let trace = Trace {

@@ -1,0 +1,211 @@
+//! The integrator: the thread that takes recorded entries into the tree.
+//!
+//! It reads the outbox, appends to the edge, writes what became full, signs a checkpoint, and from
+//! time to time brings the files to disk and lets the registry forget the entries they hold. When
+//! a file cannot be written it says why, starts again from what is on disk, and tries until it can;
+//! meanwhile entries collect in the outbox, up to its bound.
+
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
+
+use model::limits;
+use tlog::TILE_WIDTH;
+
+use super::{
+    edge::{Edge, FullTile},
+    error::LedgerError,
+    files::{CHECKPOINT, Unsynced},
+    index::Index,
+    log::Shared,
+    outbox::{self, Waited},
+};
+use crate::registry_file;
+
+/// Entries taken in at once: 64 bundles at most 16 MiB of which are in memory.
+const BATCH: u64 = 4096;
+
+/// Least time between two checkpoints. Hub: a tenth of what witnesses may take.
+const CHECKPOINT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Checkpoints after which files are brought to disk, if not enough are written before.
+const CHECKPOINTS_PER_SYNC: u32 = 10;
+
+/// Written files after which they are brought to disk.
+const FILES_PER_SYNC: usize = 128;
+
+/// How long to wait before a file that could not be written is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+struct Integrator {
+    shared: Arc<Shared>,
+    edge: Edge,
+    unsynced: Unsynced,
+    /// The edge at the last full bundle that is on disk, to start again from.
+    durable: Edge,
+    /// The edge at the last full bundle that is written.
+    written: Edge,
+    checkpoints: u32,
+}
+
+pub(crate) fn spawn(shared: Arc<Shared>, edge: Edge) -> Result<JoinHandle<()>, LedgerError> {
+    let folder = shared.files.folder().to_path_buf();
+    let mut integrator = Integrator {
+        shared,
+        durable: edge.clone(),
+        written: edge.clone(),
+        edge,
+        unsynced: Unsynced::default(),
+        checkpoints: 0,
+    };
+    // Once before anybody reads, so that the tree has all that was ever signed.
+    let first = integrator.pass();
+    integrator.note(first);
+    std::thread::Builder::new()
+        .name("ledger integrator".into())
+        .spawn(move || integrator.run())
+        .map_err(|error| LedgerError::io("start a thread for", &folder, &error))
+}
+
+impl Integrator {
+    fn run(&mut self) {
+        let mut index = Index::open(&self.shared);
+        loop {
+            let outcome = self.pass();
+            let pause = self.note(outcome);
+            let mut behind = index
+                .as_mut()
+                .is_some_and(|index| index.advance(&self.shared));
+            while behind && self.shared.gate.pause(Duration::ZERO) && self.is_idle() {
+                behind = index
+                    .as_mut()
+                    .is_some_and(|index| index.advance(&self.shared));
+            }
+            if !self.shared.gate.pause(pause) {
+                break;
+            }
+            if !behind && self.is_idle() {
+                let longest = if self.unsynced.len() > 0 {
+                    CHECKPOINT_PAUSE * CHECKPOINTS_PER_SYNC
+                } else {
+                    Duration::from_secs(3600)
+                };
+                match self.shared.gate.wait(longest) {
+                    Waited::Rung => {}
+                    // Nothing new: a good time to bring to disk what is written.
+                    Waited::Long => self.checkpoints = CHECKPOINTS_PER_SYNC,
+                    Waited::Stopped => break,
+                }
+            }
+        }
+        // The last words: the next start then has nothing to write again.
+        if let Err(error) = self.pass().and_then(|()| self.sync()) {
+            tracing::warn!(%error, "the ledger's files were not brought to disk; the next start does");
+        }
+    }
+
+    /// Remembers whether files can be written; answers how long to wait.
+    fn note(&mut self, outcome: Result<(), LedgerError>) -> Duration {
+        let gate = &self.shared.gate;
+        match outcome {
+            Ok(()) => {
+                if gate.trouble().is_some() {
+                    tracing::info!("the ledger's files can be written again");
+                    gate.set_trouble(None);
+                }
+                CHECKPOINT_PAUSE
+            }
+            Err(error) => {
+                if gate.trouble().is_none() {
+                    tracing::error!(%error, "the ledger's files cannot be written");
+                }
+                gate.set_trouble(Some(error.to_string()));
+                // What was written may not be on disk, and what is in memory not written.
+                self.edge = self.durable.clone();
+                self.written = self.durable.clone();
+                self.unsynced = Unsynced::default();
+                RETRY_PAUSE
+            }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.shared.gate.recorded() == self.edge.size()
+    }
+
+    /// Takes in what is recorded, and signs.
+    fn pass(&mut self) -> Result<(), LedgerError> {
+        while !self.is_idle() {
+            let from = self.edge.size();
+            let registry = &self.shared.registry;
+            let entries = registry.with(|file| outbox::read(file, from, BATCH))?;
+            if entries.is_empty() {
+                return Err(crate::Failure::Unreadable {
+                    what: "outbox of the ledger",
+                }
+                .into());
+            }
+            let mut filled: Vec<FullTile> = Vec::new();
+            for entry in &entries {
+                self.edge.push(entry, &mut filled);
+                if self.edge.size().is_multiple_of(TILE_WIDTH) {
+                    self.written = self.edge.clone();
+                }
+            }
+            self.shared.files.put(&filled, &mut self.unsynced)?;
+            // When tried again, the tree must not shrink for those who read.
+            if self.edge.size() > self.shared.edge().size() {
+                self.shared.set_edge(self.edge.clone());
+            }
+            if self.unsynced.len() >= FILES_PER_SYNC {
+                self.sign()?;
+                self.sync()?;
+            }
+        }
+        self.sign()?;
+        if self.checkpoints >= CHECKPOINTS_PER_SYNC {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Signs the tree if it has grown since the last checkpoint; the first one also when empty.
+    fn sign(&mut self) -> Result<(), LedgerError> {
+        let size = self.edge.size();
+        let known = self.shared.latest();
+        if known.is_some_and(|signed| signed.checkpoint.size >= size) {
+            return Ok(());
+        }
+        let Some(signed) = self.shared.sign(size, self.edge.root()) else {
+            return Ok(());
+        };
+        self.shared
+            .files
+            .put_note(CHECKPOINT, &signed.note.to_string())?;
+        self.shared.publish(signed);
+        self.checkpoints += 1;
+        Ok(())
+    }
+
+    /// Brings files to disk, and lets the registry forget the entries they hold.
+    fn sync(&mut self) -> Result<(), LedgerError> {
+        self.checkpoints = 0;
+        self.shared.files.sync(&mut self.unsynced)?;
+        let below = self.written.size();
+        if below == self.durable.size() {
+            return Ok(());
+        }
+        // Without a checkpoint on disk, a start would refuse what the outbox does not hold.
+        self.shared.files.sync_notes()?;
+        self.durable = self.written.clone();
+        self.shared.gate.set_filed(below);
+        registry_file::write_lazily(&self.shared.inbox, "filed entries", move |txn| {
+            txn.forget_filed(below)
+        });
+        Ok(())
+    }
+}
+
+/// The outbox must have room for what is written between two syncs, and for bursts.
+const _: () = assert!(
+    limits::LEDGER_OUTBOX_ENTRIES > 4 * TILE_WIDTH * FILES_PER_SYNC as u64,
+    "the outbox would refuse what only waits for its files"
+);
