@@ -73,7 +73,9 @@ pub use provision::DevicePolicy;
 pub use publish::Ack;
 pub use registry_events::{DeviceIdentity, GroupIdentity, Operation, RegistryChange};
 pub use shadows::ShadowNames;
-pub use store::{AttributeFilter, DeviceFilter, GroupFilter, Order, PersonKind, SignedCheckpoint};
+pub use store::{
+    AttributeFilter, DeviceFilter, GroupFilter, LedgerError, Order, PersonKind, SignedCheckpoint,
+};
 pub use test_authorization::{
     AuthorizationCheck, AuthorizationResult, AuthorizationTest, EffectivePolicy,
 };
