@@ -41,7 +41,9 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<(), Failure
         .worker_threads(2)
         .enable_all()
         .build()?;
-    println!("writers  entries/s  p50 ms  p99 ms  max ms  behind at the end  caught up in s  bytes");
+    println!(
+        "writers  entries/s  p50 ms  p99 ms  max ms  behind at the end  caught up in s  bytes"
+    );
     for writers in &options.writers {
         let measured = runtime.block_on(measure(&options, *writers))?;
         println!("{measured}");
@@ -93,9 +95,7 @@ async fn measure(options: &Options, writers: usize) -> Result<String, Failure> {
                 while !stop.load(Ordering::Relaxed) {
                     let entry = entry(number.fetch_add(1, Ordering::Relaxed));
                     let start = now();
-                    store
-                        .write(move |txn| txn.record(entry).map(drop))
-                        .await?;
+                    store.write(move |txn| txn.record(entry).map(drop)).await?;
                     if counting.load(Ordering::Relaxed) {
                         times.push(start.elapsed());
                     }
@@ -131,7 +131,12 @@ async fn measure(options: &Options, writers: usize) -> Result<String, Failure> {
     times.sort_unstable();
     let at = |share: f64| {
         let place = (times.len().saturating_sub(1)) as f64 * share;
-        times.get(place as usize).copied().unwrap_or_default().as_secs_f64() * 1e3
+        times
+            .get(place as usize)
+            .copied()
+            .unwrap_or_default()
+            .as_secs_f64()
+            * 1e3
     };
     let rate = times.len() as f64 / elapsed.as_secs_f64();
     let shared = times.len() as f64 / transactions.max(1) as f64;
@@ -152,7 +157,11 @@ fn entry(n: u64) -> Entry {
         credential: Some(Digest([2; 32])),
         address: Some(Digest([3; 32])),
     };
-    let mut entry = Entry::new(Timestamp::from_millis(1_790_000_000_000), actor, Verb::DeviceUpdate);
+    let mut entry = Entry::new(
+        Timestamp::from_millis(1_790_000_000_000),
+        actor,
+        Verb::DeviceUpdate,
+    );
     entry.request = Some(format!("0b5c1c3e-8a57-4d0e-9d3e-{n:012}"));
     entry.changes = vec![Change {
         object: Object {
