@@ -111,7 +111,10 @@ fn create_key(settings: &Settings, origin: Option<&str>, path: &Path) -> Result<
     let origin = match origin {
         Some(origin) => origin.to_owned(),
         None => {
-            let host = settings.hostnames.first().map_or("localhost", String::as_str);
+            let host = settings
+                .hostnames
+                .first()
+                .map_or("localhost", String::as_str);
             let mut part = [0; 6];
             getrandom::fill(&mut part).map_err(Failure::internal)?;
             format!("{host}/ledger-{}", hex::encode(part))

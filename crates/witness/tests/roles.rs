@@ -1,5 +1,7 @@
 //! Witnesses, mirrors and the log's side of both, over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{fs, sync::Arc};
