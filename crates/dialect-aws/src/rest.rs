@@ -233,7 +233,10 @@ impl Api {
             Proof::Certificate(der) => {
                 let credentials = Credentials::Certificate(Arc::clone(der));
                 let caller = self.hub.authenticate(&credentials, None, peer)?;
-                (caller.asking(Arc::clone(&admitted.request_id)), self.config.region.clone())
+                (
+                    caller.asking(Arc::clone(&admitted.request_id)),
+                    self.config.region.clone(),
+                )
             }
         };
         let service = admitted.service;

@@ -62,7 +62,9 @@ impl Hub {
         let now = self.now();
         let identity = identity_for(self, common_name, key, now).await?;
         let certificate = new_record(&identity.certificate, activation.into(), now);
-        let certificate = self.register(permit, Verb::CertificateCreate, certificate).await?;
+        let certificate = self
+            .register(permit, Verb::CertificateCreate, certificate)
+            .await?;
         Ok(IssuedCertificate {
             certificate,
             public_key_pem: identity.public_key_pem,
@@ -120,7 +122,8 @@ impl Hub {
             record.set_status(status, generation, now)?;
             record.customer_version = 1;
         }
-        self.register(permit, Verb::CertificateRegister, record).await
+        self.register(permit, Verb::CertificateRegister, record)
+            .await
     }
 
     async fn register(

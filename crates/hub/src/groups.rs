@@ -217,7 +217,9 @@ impl Hub {
             Verb::GroupAdd
         };
         let moved = self
-            .transact(permit, verb, move |txn| move_device(txn, &device, &add, &remove))
+            .transact(permit, verb, move |txn| {
+                move_device(txn, &device, &add, &remove)
+            })
             .await?;
         if !moved.groups.is_empty() {
             self.principals_changed(&moved.attached);

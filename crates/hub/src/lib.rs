@@ -49,6 +49,9 @@ use std::{sync::Arc, time::Duration};
 use broker::Broker;
 use model::limits::Profile;
 
+pub use self::ledger::{
+    CosignError, EntryQuery, LedgerFigures, LedgerSetup, LedgerStatus, NamedEntry, Restored,
+};
 pub use authorize::{Act, Permit, act};
 pub use broker::{CloseReason, SubscriptionOptions};
 pub use caller::{Access, Caller, Credentials, PeerFacts, Principal};
@@ -62,7 +65,6 @@ pub use events::Event;
 pub use explain::{Explanation, Question};
 pub use groups::{GroupDetails, NewGroup};
 pub use intents::{Intent, PublishRequest, ShadowRequest, ShadowVerb};
-pub use self::ledger::{CosignError, EntryQuery, LedgerFigures, LedgerSetup, LedgerStatus, NamedEntry, Restored};
 pub use language::{InvalidPolicy, PolicyLanguage};
 pub use live::{Changed, ConnectionInfo};
 pub use pages::{Page, PageRequest};
@@ -71,7 +73,9 @@ pub use provision::DevicePolicy;
 pub use publish::Ack;
 pub use registry_events::{DeviceIdentity, GroupIdentity, Operation, RegistryChange};
 pub use shadows::ShadowNames;
-pub use store::{AttributeFilter, DeviceFilter, GroupFilter, Order, PersonKind, SignedCheckpoint};
+pub use store::{
+    AttributeFilter, DeviceFilter, GroupFilter, LedgerError, Order, PersonKind, SignedCheckpoint,
+};
 pub use test_authorization::{
     AuthorizationCheck, AuthorizationResult, AuthorizationTest, EffectivePolicy,
 };
@@ -99,7 +103,7 @@ struct Inner {
     broker: Broker,
     clock: Arc<dyn clock::Clock>,
     language: Arc<dyn PolicyLanguage>,
-    ledger: self::ledger::Kept,
+    ledger: ledger::Kept,
     live: live::LiveConnections,
     timeline: timeline::Timeline,
     departures: departures::Departures,

@@ -248,8 +248,10 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let permit = self.authorize::<act::ManagePolicies>(caller, name.as_str())?;
         let (name, to) = (name.clone(), target.clone());
-        self.transact(permit, Verb::PolicyAttach, move |txn| attach(txn, &name, &to))
-            .await?;
+        self.transact(permit, Verb::PolicyAttach, move |txn| {
+            attach(txn, &name, &to)
+        })
+        .await?;
         self.target_changed(target);
         Ok(())
     }

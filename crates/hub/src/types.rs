@@ -78,7 +78,8 @@ impl Hub {
         change: TypeChange,
     ) -> Result<TypeRecord, Refusal> {
         let apply = |record: &mut TypeRecord| record.apply(change);
-        self.change_type(caller, name, Verb::TypeUpdate, apply).await
+        self.change_type(caller, name, Verb::TypeUpdate, apply)
+            .await
     }
 
     /// Deprecates the type `name`, or takes that back: a deprecated type takes no new devices.

@@ -1,5 +1,10 @@
 //! What the ledger says of what was done.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests; the lint knows only the tests themselves"
+)]
+
 use std::{borrow::Cow, collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use hub::{
@@ -145,7 +150,10 @@ async fn a_change_is_an_entry_with_who_what_and_from_where() {
     let [change] = &named.entry.changes[..] else {
         panic!("one object was made: {:?}", named.entry.changes);
     };
-    assert_eq!((&*change.object.kind, &*change.object.id), ("device", "pump"));
+    assert_eq!(
+        (&*change.object.kind, &*change.object.id),
+        ("device", "pump")
+    );
     assert!(change.before.is_none() && change.after.is_some());
     // Nothing personal stands in the entry itself.
     let text = String::from_utf8_lossy(&named.bytes);
@@ -202,7 +210,10 @@ async fn a_certificate_tells_its_whole_life() {
         principal: Principal::Certificate(id),
         kind: AttachmentKind::NonExclusive,
     };
-    let attached = world.hub.attach_principal(&world.operator, attachment).await;
+    let attached = world
+        .hub
+        .attach_principal(&world.operator, attachment)
+        .await;
     assert!(attached.is_err(), "it belongs to valve alone");
     world
         .hub
@@ -252,7 +263,13 @@ async fn what_is_desired_of_a_device_is_recorded_and_what_it_reports_is_not() {
         .delete_shadow(&deleted, &address, None)
         .await
         .unwrap();
-    let entry = |index| world.hub.ledger_entry(&world.operator, index).unwrap().entry;
+    let entry = |index| {
+        world
+            .hub
+            .ledger_entry(&world.operator, index)
+            .unwrap()
+            .entry
+    };
     let (wished, both) = (entry(wished), entry(both.unwrap()));
     assert_eq!(wished.verb, "shadow.desired");
     assert_eq!(wished.changes[0].object.of.as_deref(), Some("device/pump"));
@@ -306,7 +323,11 @@ async fn erasing_an_objects_salt_gives_its_present_state_another() {
     );
     world.agrees().await;
     let index = world.operator.ledger_index().unwrap();
-    let entry = world.hub.ledger_entry(&world.operator, index).unwrap().entry;
+    let entry = world
+        .hub
+        .ledger_entry(&world.operator, index)
+        .unwrap()
+        .entry;
     assert_eq!(entry.verb, "ledger.erase");
     assert_eq!(entry.changes.len(), 1);
     assert!(
@@ -323,7 +344,11 @@ async fn a_proof_holds_with_nothing_but_the_policy() {
     let world = world().await;
     world.device("pump").await;
     let index = world.operator.ledger_index().unwrap();
-    let proof = world.hub.ledger_proof(&world.operator, index).await.unwrap();
+    let proof = world
+        .hub
+        .ledger_proof(&world.operator, index)
+        .await
+        .unwrap();
     let proof = tlog::proof::Proof::parse(proof.to_string().as_bytes()).unwrap();
     let entry = proof.extra.clone().unwrap();
     let policy = setup().policy;

@@ -1,8 +1,12 @@
 //! The command line.
 
+mod ledger;
+
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use ledger::{Ledger, Wanted};
 
 /// The open IoT cloud that people can own: AWS IoT Core on the wire, in one binary.
 #[derive(Debug, Parser)]
@@ -118,6 +122,11 @@ pub(crate) enum Command {
         /// Keep it for later subscribers
         #[arg(long)]
         retain: bool,
+    },
+    /// The ledger of everything that was done: export, verify, prove, search
+    Ledger {
+        #[command(subcommand)]
+        action: Ledger,
     },
     /// How the hub is
     Status {

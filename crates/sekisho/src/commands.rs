@@ -5,6 +5,7 @@ mod certificates;
 mod devices;
 mod doctor;
 mod explain;
+mod ledger;
 mod messages;
 mod moment;
 mod policies;
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         | Command::Trace { .. }
         | Command::Tail { .. }
         | Command::Publish { .. }
+        | Command::Ledger { .. }
         | Command::Status { .. }) => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -83,6 +85,7 @@ async fn ask(command: Command) -> Result<(), Failure> {
             qos,
             retain,
         } => messages::publish(&hub, topic, payload, qos, retain).await,
+        Command::Ledger { action } => ledger::run(action).await,
         Command::Status { hub } => status::run(&hub).await,
         Command::Up(_)
         | Command::Witness(_)

@@ -71,6 +71,24 @@ pub(crate) fn setup(settings: &Settings, has_begun: bool) -> Result<LedgerSetup,
     })
 }
 
+/// What brings the ledger to its witnesses. Their servers are trusted by the roots that the
+/// operator names, and by the hub's own.
+pub(crate) fn feeder(
+    settings: &Settings,
+    policy: &Policy,
+    data: &Path,
+) -> Result<witness::Feeder, Failure> {
+    let own = data.join("tls/root-ca.pem");
+    let roots = settings
+        .ledger
+        .roots
+        .iter()
+        .map(|path| folder::read(path))
+        .chain([folder::read(&own)])
+        .collect::<Result<Vec<_>, _>>()?;
+    witness::Feeder::new(policy, &roots).map_err(Failure::usage)
+}
+
 /// What `restore` leaves for the first start of the folder it has made.
 pub(crate) const RESTORED_FILE: &str = "ledger/restored.json";
 

@@ -18,7 +18,7 @@ use crate::{
     failure::Failure,
     folder::{self, Endpoints, Folder, OperatorSecrets, Secrecy},
     ledger, output,
-    services::{Aws, Http, Recorder},
+    services::{Aws, Cosigned, Http, Recorder},
     settings::Settings,
 };
 
@@ -75,6 +75,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 
     let begun = hub.has_ledger().map_err(Failure::usage)?;
     let kept = ledger::setup(&settings, begun)?;
+    let feeder = ledger::feeder(&settings, &kept.policy, &folder.path)?;
     hub.begin_ledger(kept, env!("CARGO_PKG_VERSION"), &settings.summary())
         .await
         .map_err(Failure::usage)?;
@@ -100,6 +101,9 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         spawn(&tasks, listener.run(Arc::clone(&gate)))?;
     }
     spawn(&tasks, sweep(hub.clone(), shutdown.clone()))?;
+    feeder
+        .run(&Arc::new(Cosigned(hub.clone())), &tasks, &shutdown)
+        .map_err(Failure::internal)?;
     spawn(
         &tasks,
         watch_certificate(

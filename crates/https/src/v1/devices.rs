@@ -1,10 +1,6 @@
 //! Devices.
 
-use axum::{
-    Json,
-    body::Bytes,
-    extract::Path,
-};
+use axum::{Json, body::Bytes, extract::Path};
 use hub::{DevicePolicy, PageRequest};
 use model::{ClientId, DeviceId};
 use registry::DeviceRecord;
@@ -12,10 +8,7 @@ use store::DeviceFilter;
 
 use super::{Answer, Asked, Part, Refused, Site, certificates, name, page, query, read};
 
-pub(super) async fn list(
-    site: Site,
-    part: Asked<Part>,
-) -> Answer<api::Page<api::Device>> {
+pub(super) async fn list(site: Site, part: Asked<Part>) -> Answer<api::Page<api::Device>> {
     let part: PageRequest = query(part)?.into();
     let found = site
         .hub()
@@ -49,10 +42,7 @@ pub(super) async fn add(site: Site, body: Bytes) -> Answer<api::IssuedDevice> {
     }))
 }
 
-pub(super) async fn show(
-    site: Site,
-    Path(id): Path<String>,
-) -> Answer<api::DeviceDetails> {
+pub(super) async fn show(site: Site, Path(id): Path<String>) -> Answer<api::DeviceDetails> {
     details(&site, &name(&id)?)
 }
 
@@ -63,17 +53,11 @@ pub(super) async fn remove(site: Site, Path(id): Path<String>) -> Answer<api::Do
     Ok(Json(api::Done {}))
 }
 
-pub(super) async fn disable(
-    site: Site,
-    Path(id): Path<String>,
-) -> Answer<api::DeviceDetails> {
+pub(super) async fn disable(site: Site, Path(id): Path<String>) -> Answer<api::DeviceDetails> {
     enable_or_disable(&site, &id, false).await
 }
 
-pub(super) async fn enable(
-    site: Site,
-    Path(id): Path<String>,
-) -> Answer<api::DeviceDetails> {
+pub(super) async fn enable(site: Site, Path(id): Path<String>) -> Answer<api::DeviceDetails> {
     enable_or_disable(&site, &id, true).await
 }
 

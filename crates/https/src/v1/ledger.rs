@@ -21,7 +21,10 @@ use super::{
 };
 
 pub(super) async fn status(site: Site) -> Answer<api::Ledger> {
-    Ok(Json(show(&site, site.hub().ledger_status(site.operator())?)))
+    Ok(Json(show(
+        &site,
+        site.hub().ledger_status(site.operator())?,
+    )))
 }
 
 fn show(site: &Site, status: LedgerStatus) -> api::Ledger {
@@ -61,7 +64,10 @@ pub(super) struct Wanted {
     until: Option<u64>,
 }
 
-pub(super) async fn entries(site: Site, wanted: Asked<Wanted>) -> Answer<api::Page<api::LedgerEntry>> {
+pub(super) async fn entries(
+    site: Site,
+    wanted: Asked<Wanted>,
+) -> Answer<api::Page<api::LedgerEntry>> {
     let wanted = query(wanted)?;
     let after = wanted.after.map(|after| after.saturating_add(1));
     let found = site.hub().ledger_entries(
@@ -87,7 +93,9 @@ pub(super) async fn entries(site: Site, wanted: Asked<Wanted>) -> Answer<api::Pa
 }
 
 pub(super) async fn one(site: Site, Path(index): Path<u64>) -> Answer<api::LedgerEntry> {
-    Ok(Json(entry(site.hub().ledger_entry(site.operator(), index)?)))
+    Ok(Json(entry(
+        site.hub().ledger_entry(site.operator(), index)?,
+    )))
 }
 
 pub(super) async fn proof(site: Site, Path(index): Path<u64>) -> Result<Response, Refused> {
@@ -200,8 +208,11 @@ pub(super) async fn tile(site: Site, Path(path): Path<String>) -> Result<Respons
     };
     let id: TileId = format!("tile/{path}").parse().map_err(|_| unknown())?;
     let bytes = site.hub().ledger_tile(id)?.ok_or_else(unknown)?;
-    let mut answer =
-        crate::body::with_type(StatusCode::OK, "application/octet-stream", Body::from(bytes));
+    let mut answer = crate::body::with_type(
+        StatusCode::OK,
+        "application/octet-stream",
+        Body::from(bytes),
+    );
     if u64::from(id.width) == TILE_WIDTH {
         cache(&mut answer, "private, max-age=31536000, immutable");
     }
@@ -215,7 +226,11 @@ fn cache(answer: &mut Response, how: &'static str) {
 }
 
 fn text(text: String) -> Response {
-    crate::body::with_type(StatusCode::OK, "text/plain; charset=utf-8", Body::from(text))
+    crate::body::with_type(
+        StatusCode::OK,
+        "text/plain; charset=utf-8",
+        Body::from(text),
+    )
 }
 
 fn entry(named: NamedEntry) -> api::LedgerEntry {

@@ -21,10 +21,7 @@ pub(super) struct Wanted {
     filter: String,
 }
 
-pub(super) async fn tail(
-    site: Site,
-    wanted: Asked<Wanted>,
-) -> Result<Response, Refused> {
+pub(super) async fn tail(site: Site, wanted: Asked<Wanted>) -> Result<Response, Refused> {
     let filter = filter(&site, &query(wanted)?.filter)?;
     let watch = site.hub().watch(site.operator(), filter)?;
     let tail = Tail { site, watch };

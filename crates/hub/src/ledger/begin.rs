@@ -36,7 +36,10 @@ impl Hub {
             Some(signer) => signer.verifier().name().to_owned(),
             None => return Err(Refusal::internal("the ledger has no key")),
         };
-        self.0.store.ledger().start(&origin, setup.signers.clone())?;
+        self.0
+            .store
+            .ledger()
+            .start(&origin, setup.signers.clone())?;
         let accept_clock = setup.accept_clock;
         let restored = setup.restored.clone();
         if self.0.ledger.setup.set(setup).is_err() {
@@ -49,9 +52,10 @@ impl Hub {
         if has_begun && let Some(restored) = restored {
             self.record_restore(restored).await?;
         }
-        let (known_keys, known_configuration) = self.0.store.read(|txn| {
-            Ok::<_, Refusal>((txn.setting(KEYS)?, txn.setting(CONFIGURATION)?))
-        })?;
+        let (known_keys, known_configuration) = self
+            .0
+            .store
+            .read(|txn| Ok::<_, Refusal>((txn.setting(KEYS)?, txn.setting(CONFIGURATION)?)))?;
         if !has_begun {
             let draft = self.draft(&hub, Verb::LedgerAdopt)?;
             self.record_with(draft, |txn, seed| txn.all_objects(seed), nothing)

@@ -6,14 +6,17 @@ use std::{
 };
 
 use model::Timestamp;
-use store::SignedCheckpoint;
-use tlog::{Checkpoint, NoteSignature};
+use store::{LedgerError, SignedCheckpoint};
+use tlog::{Checkpoint, Hash, NoteSignature};
 
 use crate::Hub;
 
 /// How long the witnesses are asked for one checkpoint before they are asked for a newer one: they
 /// make a quorum only when they are asked for the same.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it is looked whose turn it is.
+const TURN: Duration = Duration::from_millis(100);
 
 /// The checkpoint that the witnesses are asked for, and what they have answered.
 #[derive(Default)]
@@ -57,7 +60,9 @@ impl Hub {
                 cosignatures: Vec::new(),
             });
         }
-        candidate.as_ref().map(|asked| Arc::clone(&asked.checkpoint))
+        candidate
+            .as_ref()
+            .map(|asked| Arc::clone(&asked.checkpoint))
     }
 
     /// Takes cosignatures of `checkpoint`, which have been verified. The checkpoint is final as
@@ -124,5 +129,70 @@ impl Hub {
 impl Candidate {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Asked>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What those who cosign are shown of the tree.
+impl Hub {
+    /// Waits until the witnesses are to be asked for a checkpoint of more than `size` entries, or,
+    /// with `None`, for any.
+    pub async fn to_cosign_beyond(&self, size: Option<u64>) {
+        loop {
+            let candidate = self.checkpoint_to_cosign();
+            let candidate = candidate.map(|signed| signed.checkpoint.size);
+            match (candidate, size) {
+                (Some(_), None) => return,
+                (Some(candidate), Some(size)) if candidate > size => return,
+                (Some(_) | None, _) => {}
+            }
+            self.0.store.ledger().changed(size.unwrap_or(0)).await;
+            // There is a newer checkpoint, whose turn comes when the one before is final, or late.
+            let turn = self
+                .0
+                .cosigning
+                .past(candidate.unwrap_or(0).saturating_sub(1));
+            let _ = tokio::time::timeout(TURN, turn).await;
+        }
+    }
+
+    /// The proof that the tree of `old` entries is the beginning of the one of `new`.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`] when it cannot be made.
+    pub fn ledger_consistency(&self, old: u64, new: u64) -> Result<Vec<Hash>, LedgerError> {
+        self.0.store.ledger().prove_consistency(old, new)
+    }
+
+    /// The proof that the subtree of `start..end` belongs to the tree of `size` entries.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`] when it cannot be made.
+    pub fn ledger_subtree(
+        &self,
+        start: u64,
+        end: u64,
+        size: u64,
+    ) -> Result<Vec<Hash>, LedgerError> {
+        self.0.store.ledger().prove_subtree(start, end, size)
+    }
+
+    /// The bytes of the entries `from..to`.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`] when they cannot be read.
+    pub fn ledger_bytes(&self, from: u64, to: u64) -> Result<Vec<Vec<u8>>, LedgerError> {
+        let count = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
+        let entries = self.0.store.ledger().entries(from, count)?;
+        Ok(entries
+            .iter()
+            .map(|(_, entry)| {
+                entry
+                    .encode()
+                    .expect("an entry that was read has one encoding, the one it was read from")
+            })
+            .collect())
     }
 }

@@ -66,7 +66,9 @@ impl Hub {
               -> Result<Vec<Change>, store::Failure> {
             txn.objects_of(&renewed, seed)
         };
-        self.record_with(draft.in_any_case(), again, move |txn| txn.erase_salt(&erased))
-            .await
+        self.record_with(draft.in_any_case(), again, move |txn| {
+            txn.erase_salt(&erased)
+        })
+        .await
     }
 }

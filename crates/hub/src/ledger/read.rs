@@ -3,11 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use ledger::{Digest, Entry, Identity, Verb};
-use model::{Refusal, RefusalKind, Timestamp, limits};
+use model::{Refusal, Timestamp, limits};
 use store::{Comparison, PersonKind, SignedCheckpoint};
 use tlog::{TileId, proof::Proof};
 
-use super::begin::{no_further, nothing};
 use crate::{Caller, Hub, Page, act};
 
 /// How long a proof waits for a checkpoint that covers its entry.
@@ -307,9 +306,10 @@ impl Hub {
         match kind {
             // The pseudonym itself finds the entries of somebody who was erased.
             "operator" if name.parse::<Digest>().is_err() => {
-                let pseudonym = self.0.store.read(|txn| {
-                    Ok::<_, Refusal>(txn.pseudonym_of(PersonKind::Operator, name)?)
-                })?;
+                let pseudonym = self
+                    .0
+                    .store
+                    .read(|txn| Ok::<_, Refusal>(txn.pseudonym_of(PersonKind::Operator, name)?))?;
                 Ok(pseudonym.map(|pseudonym| format!("operator/{pseudonym}")))
             }
             "operator" | "certificate" | "hub" => Ok(Some(actor.to_owned())),

@@ -198,7 +198,9 @@ impl World {
             .authorize::<act::ManageCertificates>(&Caller::hub(), "device")
             .expect("the hub may");
         self.hub
-            .transact(permit, ledger::Verb::DeviceUpdate, move |txn| txn.put_certificate(&record))
+            .transact(permit, ledger::Verb::DeviceUpdate, move |txn| {
+                txn.put_certificate(&record)
+            })
             .await
             .expect("a certificate");
         self.hub.registry_changed(&Changed::Certificate(id));
