@@ -121,7 +121,8 @@ class Ledger:
     @property
     def vkey(self):
         public = self.key.public_key().public_bytes_raw()
-        return f"{self.origin}+{key_id(self.origin, 1, public).hex()}+{encoded(b'\1' + public)}"
+        key = encoded(b"\1" + public)
+        return f"{self.origin}+{key_id(self.origin, 1, public).hex()}+{key}"
 
     @property
     def origin_hash(self):
@@ -236,9 +237,9 @@ class Watcher:
         """The alarms, once it has ended looking for where the histories part."""
         def found():
             alarms = json.loads(self.get("alarms").data)
-            return alarms if all(one["finding"] != "sought" for one in alarms) else None
+            return [alarms] if all(one["finding"] != "sought" for one in alarms) else None
 
-        return wait_until(found, 20, "the search for where the histories part")
+        return wait_until(found, 20, "the search for where the histories part")[0]
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
