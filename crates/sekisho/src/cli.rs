@@ -156,6 +156,10 @@ pub(crate) enum Command {
         /// The folder to make
         #[arg(long, default_value = "./sekisho-data", value_name = "DIR")]
         data: PathBuf,
+        /// An export or a mirror's copy of the ledger: what it has beyond the backup is taken over,
+        /// so that the history goes on where it ended
+        #[arg(long, value_name = "FOLDER")]
+        ledger: Option<PathBuf>,
         /// The file
         file: PathBuf,
     },

@@ -151,7 +151,7 @@ fn create_key(settings: &Settings, origin: Option<&str>, path: &Path) -> Result<
     folder::write(path, &text, Secrecy::Secret)
 }
 
-fn read_keys(path: &Path) -> Result<Vec<Arc<SignerKey>>, Failure> {
+pub(crate) fn read_keys(path: &Path) -> Result<Vec<Arc<SignerKey>>, Failure> {
     let damaged = |why: String| {
         Failure::usage(format!(
             "{} is damaged: {why}; restore it from a backup",

@@ -10,6 +10,7 @@ mod verify;
 
 use std::{fs, path::Path};
 
+pub(super) use folder::Folder;
 use tlog::Policy;
 
 use super::find;

@@ -141,7 +141,26 @@ pub(crate) struct Mark {
     last: Timestamp,
 }
 
+impl Mark {
+    /// After the entry at `index`, of the time `at`.
+    pub(crate) const fn after(index: u64, at: Timestamp) -> Self {
+        Self {
+            next: index + 1,
+            last: at,
+        }
+    }
+}
+
 impl Recorder {
+    /// The index of the next entry.
+    pub(crate) const fn next(&self) -> u64 {
+        self.now.next
+    }
+
+    pub(crate) const fn set(&mut self, now: Mark) {
+        self.now = now;
+    }
+
     pub(crate) fn load(file: &Connection, gate: Arc<Gate>) -> rusqlite::Result<Self> {
         let now = file.query_row("SELECT next, last FROM ledger_state", [], |row| {
             Ok(Mark {
@@ -256,7 +275,7 @@ impl WriteTxn<'_> {
         Ok(Recorded { first, last })
     }
 
-    fn keep(&self, index: u64, entry: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn keep(&self, index: u64, entry: &[u8]) -> Result<(), Failure> {
         run(
             self.file(),
             "INSERT INTO ledger_outbox (idx, entry) VALUES (?1, ?2)",
