@@ -4,6 +4,7 @@ import base64
 import hashlib
 import http.server
 import json
+import shutil
 import threading
 import time
 
@@ -63,10 +64,7 @@ def test_three_witnesses_and_a_mirror_cosign_a_growing_ledger(run):
     entries = []
     for path in ("000", "001", "002.p/188"):
         bundle = mirror.get(f"{prefix}/tile/entries/{path}").data
-        while bundle:
-            length = int.from_bytes(bundle[:2], "big")
-            entries.append(bundle[2 : 2 + length])
-            bundle = bundle[2 + length :]
+        entries += entries_of(bundle)
         assert mirror.get(f"{prefix}/tile/0/{path}").data == ledger.tile(f"tile/0/{path}")
     assert entries == ledger.entries
     told = base64.b64decode(served.splitlines()[2])
@@ -308,10 +306,7 @@ def test_a_hub_has_its_ledger_witnessed(run, tmp_path):
         entries = []
         for path in bundles:
             bundle = mirror.get(f"{log.origin_hash}/tile/entries/{path}").data
-            while bundle:
-                length = int.from_bytes(bundle[:2], "big")
-                entries.append(bundle[2 : 2 + length])
-                bundle = bundle[2 + length :]
+            entries += entries_of(bundle)
         assert len(entries) == int(size)
         assert root([leaf_hash(entry) for entry in entries]) == base64.b64decode(told)
 
@@ -330,6 +325,65 @@ def test_a_hub_has_its_ledger_witnessed(run, tmp_path):
         hub.close()
 
 
+def test_a_hub_that_was_set_back_is_found_out(run, tmp_path):
+    """A hub whose folder is replaced by an older copy goes on with another history."""
+    options = ["--ledger-origin", "hub.example/ledger", "--ledger-public"]
+    hub = Hub(tmp_path / "hub", options).start()
+    try:
+        vkey = ledger_of(hub)["policy"].split("log ")[1].split()[0]
+        policy = tmp_path / "ledger.policy"
+        url = f"{hub.environment['SEKISHO_URL']}/ledger"
+        policy.write_text(f"log {vkey} {url}\nquorum none\n")
+        options = ("--policy", policy, "--roots", hub.root_ca)
+        witness = run("witness", "w1", [], *options)
+        mirror = run("mirror", "m1", [], *options)
+        assert hub.stop() == 0
+        lines = [line for one in (witness, mirror) for line in one.lines]
+        names = "w1.example m1.example"
+        policy.write_text(
+            "\n".join([f"log {vkey} {url}", *lines]) + f"\ngroup all all {names}\nquorum all\n"
+        )
+        hub.options += ["--ledger-policy", policy]
+        for one in (witness, mirror):
+            hub.options += ["--ledger-roots", one.data / "tls/root-ca.pem"]
+        hub.start()
+        hub.boto("iot").create_thing(thingName="pump-before")
+        size = ledger_of(hub)["size"]
+        wait_until(lambda: is_final(hub, size), 20, "the common history to be final")
+        assert hub.stop() == 0
+        shutil.copytree(hub.data, tmp_path / "older")
+        assert mirror.found_alarms() == []
+
+        hub.start()
+        hub.boto("iot").create_thing(thingName="pump-seen")
+        size = ledger_of(hub)["size"]
+        wait_until(lambda: is_final(hub, size), 20, "the history that is seen to be final")
+        assert hub.stop() == 0
+        shutil.rmtree(hub.data)
+        (tmp_path / "older").rename(hub.data)
+
+        hub.start()
+        for number in range(8):
+            hub.boto("iot").create_thing(thingName=f"pump-instead-{number}")
+        wait_until(lambda: ledger_of(hub)["alarms"], 20, "the hub's alarm")
+        assert "ANOTHER HISTORY" in " ".join(ledger_of(hub)["alarms"])
+        assert not is_final(hub, ledger_of(hub)["size"])
+        for one in (witness, mirror):
+            wait_until(lambda: json.loads(one.get("alarms").data), 20, "their alarm")
+        index = mirror.found_alarms()[0]["first_difference"]
+        prefix = hashlib.sha256(b"hub.example/ledger").hexdigest()
+        size = int(mirror.get(f"{prefix}/checkpoint").data.splitlines()[1])
+        held = entries_of(mirror.get(f"{prefix}/tile/entries/000.p/{size}").data)
+        told = [
+            base64.b64decode(ledger_of(hub, f"/entries/{at}")["bytes"]) for at in range(index + 1)
+        ]
+        assert held[:index] == told[:index]
+        assert held[index] != told[index]
+        assert witness.found_alarms()[0]["finding"] == "bounded"
+    finally:
+        hub.close()
+
+
 class LogKey:
     """A ledger that somebody else keeps."""
 
@@ -342,11 +396,21 @@ def is_final(hub, size):
     return ledger_of(hub)["final_size"] >= size
 
 
-def ledger_of(hub):
+def entries_of(bundle):
+    """The entries of a bundle."""
+    entries = []
+    while bundle:
+        length = int.from_bytes(bundle[:2], "big")
+        entries.append(bundle[2 : 2 + length])
+        bundle = bundle[2 + length :]
+    return entries
+
+
+def ledger_of(hub, path=""):
     """What the hub tells an operator of its ledger."""
     answer = urllib3.PoolManager(ca_certs=str(hub.root_ca)).request(
         "GET",
-        f"{hub.environment['SEKISHO_URL']}/api/v1/ledger",
+        f"{hub.environment['SEKISHO_URL']}/api/v1/ledger{path}",
         headers={"Authorization": f"Bearer {hub.environment['SEKISHO_TOKEN']}"},
     )
     assert answer.status == 200, answer.data
