@@ -68,7 +68,9 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<(), Failure
                 median,
                 p99,
             } = figures;
-            println!("{writers:>7}  {name:>6}  {rate:>9.0}  {cpu:>13.0}  {median:>6.2}  {p99:>6.2}");
+            println!(
+                "{writers:>7}  {name:>6}  {rate:>9.0}  {cpu:>13.0}  {median:>6.2}  {p99:>6.2}"
+            );
         }
         println!(
             "{:>15}: {:+.1} % changes/s, {:+.1} % CPU, {:+.1} % p50",
@@ -239,7 +241,10 @@ async fn change(hub: &Hub, writers: usize, length: Duration) -> Result<Figures, 
 fn cpu_seconds() -> Result<f64, Failure> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     // The fields behind the name, which may hold anything; proc(5) numbers them from 3.
-    let fields = stat.rsplit_once(')').ok_or("/proc/self/stat has no name")?.1;
+    let fields = stat
+        .rsplit_once(')')
+        .ok_or("/proc/self/stat has no name")?
+        .1;
     let ticks: f64 = fields
         .split_ascii_whitespace()
         .skip(11)

@@ -6,7 +6,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use ledger::{Ledger, Wanted};
+pub(crate) use ledger::{Key, Ledger, Wanted};
 
 /// The open IoT cloud that people can own: AWS IoT Core on the wire, in one binary.
 #[derive(Debug, Parser)]
