@@ -8,6 +8,7 @@
 //! Personal data does not enter: people stand as a [`pseudonym`], contents as a [`fingerprint`],
 //! and erasing their salts erases the way back.
 
+pub mod audit;
 mod cbor;
 mod digest;
 mod entry;

@@ -1,8 +1,12 @@
 //! The command line.
 
+mod ledger;
+
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use ledger::{Ledger, Wanted};
 
 /// The open IoT cloud that people can own: AWS IoT Core on the wire, in one binary.
 #[derive(Debug, Parser)]
@@ -109,6 +113,11 @@ pub(crate) enum Command {
         #[arg(long)]
         retain: bool,
     },
+    /// The ledger of everything that was done: export, verify, prove, search
+    Ledger {
+        #[command(subcommand)]
+        action: Ledger,
+    },
     /// How the hub is
     Status {
         #[command(flatten)]
@@ -137,6 +146,10 @@ pub(crate) enum Command {
         /// The folder to make
         #[arg(long, default_value = "./sekisho-data", value_name = "DIR")]
         data: PathBuf,
+        /// An export or a mirror's copy of the ledger: what it has beyond the backup is taken over,
+        /// so that the history goes on where it ended
+        #[arg(long, value_name = "FOLDER")]
+        ledger: Option<PathBuf>,
         /// The file
         file: PathBuf,
     },
@@ -202,6 +215,8 @@ pub(crate) struct Up {
     /// The region in resource names that no request says otherwise of [default: us-east-1]
     #[arg(long, value_name = "REGION")]
     pub(crate) region: Option<String>,
+    #[command(flatten)]
+    pub(crate) ledger: LedgerOptions,
     /// For development on this machine: plain HTTP, any request signature, a clock that can be
     /// moved. Loopback only
     #[arg(long)]
@@ -228,6 +243,33 @@ pub(crate) enum ProfileName {
     AwsStrict,
     /// What Azure IoT Hub allows and nothing more
     AzureStrict,
+}
+
+/// The options of `up` that are about the ledger.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Ledger")]
+pub(crate) struct LedgerOptions {
+    /// The name of the ledger in its checkpoints, from the first start on
+    /// [default: the first --hostname and a random part]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) ledger_origin: Option<String>,
+    /// Witnesses and mirrors, and how many of them make the ledger final: a C2SP tlog-policy file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ledger_policy: Option<PathBuf>,
+    /// Root certificates of the witnesses and mirrors, PEM; repeatable
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ledger_roots: Vec<PathBuf>,
+    /// Answer changes only when the witnesses have cosigned them, and refuse changes when that
+    /// takes longer than so many seconds
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "10",
+          value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub(crate) require_cosigned: Option<u64>,
+    /// Let everybody read the ledger's checkpoint and tiles
+    #[arg(long)]
+    pub(crate) ledger_public: bool,
+    /// The clock was set back, and that is right: begin with an entry that says so
+    #[arg(long)]
+    pub(crate) accept_clock: bool,
 }
 
 /// `device …`

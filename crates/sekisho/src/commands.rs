@@ -2,9 +2,11 @@
 
 mod backup;
 mod certificates;
+mod continuation;
 mod devices;
 mod doctor;
 mod explain;
+mod ledger;
 mod messages;
 mod moment;
 mod policies;
@@ -34,8 +36,11 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             output::line(&String::from_utf8_lossy(&script));
             Ok(())
         }
-        Command::Backup { hub, file } => backup::backup(&hub.data, &file),
-        Command::Restore { data, file } => backup::restore(&data, &file),
+        Command::Backup { hub, file } => {
+            announce_backup(&hub.data)?;
+            backup::backup(&hub.data, &file)
+        }
+        Command::Restore { data, file, ledger } => backup::restore(&data, &file, ledger.as_deref()),
         command @ (Command::Device { .. }
         | Command::Cert { .. }
         | Command::Policy { .. }
@@ -44,12 +49,35 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         | Command::Trace { .. }
         | Command::Tail { .. }
         | Command::Publish { .. }
+        | Command::Ledger { .. }
         | Command::Status { .. }) => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(Failure::internal)?
             .block_on(ask(command)),
     }
+}
+
+/// A running hub records that it is backed up; one that does not run cannot.
+fn announce_backup(data: &std::path::Path) -> Result<(), Failure> {
+    let Ok(endpoints) = environment::endpoints(data) else {
+        return Ok(());
+    };
+    let address = (endpoints.host.as_str(), endpoints.https_port);
+    if std::net::TcpStream::connect(address).is_err() {
+        output::note("the hub does not run, so its ledger will not tell of this backup");
+        return Ok(());
+    }
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::internal)?
+        .block_on(async {
+            Hub::find(data)?
+                .post::<api::Done>("/backups", &api::Done {})
+                .await
+                .map(drop)
+        })
 }
 
 /// Does what needs a running hub.
@@ -79,6 +107,7 @@ async fn ask(command: Command) -> Result<(), Failure> {
             qos,
             retain,
         } => messages::publish(&hub, topic, payload, qos, retain).await,
+        Command::Ledger { action } => ledger::run(action).await,
         Command::Status { hub } => status::run(&hub).await,
         Command::Up(_)
         | Command::Env { .. }

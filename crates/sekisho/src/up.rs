@@ -17,8 +17,8 @@ use crate::{
     cli,
     failure::Failure,
     folder::{self, Endpoints, Folder, OperatorSecrets, Secrecy},
-    output,
-    services::{Aws, Http, Recorder},
+    ledger, output,
+    services::{Aws, Cosigned, Http, Recorder},
     settings::Settings,
 };
 
@@ -68,9 +68,18 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         HubConfig {
             profile: settings.profile,
             account: settings.account.clone(),
+            require_cosigned: settings.ledger.require_cosigned,
         },
     )
     .map_err(Failure::usage)?;
+
+    let begun = hub.has_ledger().map_err(Failure::usage)?;
+    let kept = ledger::setup(&settings, begun)?;
+    let feeder = ledger::feeder(&settings, &kept.policy, &folder.path)?;
+    hub.begin_ledger(kept, env!("CARGO_PKG_VERSION"), &settings.summary())
+        .await
+        .map_err(Failure::usage)?;
+    ledger::forget_restored(&settings.data)?;
 
     let (trigger, shutdown) = Shutdown::new();
     let tasks = Tasks::new(limits::CONNECTIONS_TOTAL + 64);
@@ -92,6 +101,9 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         spawn(&tasks, listener.run(Arc::clone(&gate)))?;
     }
     spawn(&tasks, sweep(hub.clone(), shutdown.clone()))?;
+    feeder
+        .run(&Arc::new(Cosigned(hub.clone())), &tasks, &shutdown)
+        .map_err(Failure::internal)?;
     spawn(
         &tasks,
         watch_certificate(
@@ -154,9 +166,11 @@ fn site(
     };
     let ready = hub.clone();
     let figures = hub.clone();
+    let kept = hub.clone();
     let mut site = https::Site::new(https::v1::router(hub.clone(), setup), token)
         .with_cloud(Arc::new(Aws(aws)))
         .with_readiness(move || !ready.has_failed())
+        .with_ledger(move || kept.is_ledger_public())
         .with_figures(move || https::v1::figures(&figures));
     if settings.dev.is_some() {
         site = site.with_development(Development(hub.clone()));

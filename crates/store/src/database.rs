@@ -60,6 +60,12 @@ pub enum Failure {
     /// SQLite refused a statement.
     #[error("the database refused: {0}")]
     Database(#[from] rusqlite::Error),
+    /// The ledger's files are not as they were written.
+    #[error(transparent)]
+    Ledger(Box<crate::LedgerError>),
+    /// A job changed what must stand in the ledger, and did not record it: a mistake of ours.
+    #[error("a change was not recorded in the ledger, so it was undone")]
+    Unrecorded,
     /// A row does not read back as what was written: the file was edited, or is damaged.
     #[error("a stored {what} is unreadable")]
     Unreadable {
@@ -88,6 +94,12 @@ pub enum Failure {
     LedgerEntry(#[from] ledger::EntryTooLarge),
 }
 
+impl From<crate::LedgerError> for Failure {
+    fn from(error: crate::LedgerError) -> Self {
+        Self::Ledger(Box::new(error))
+    }
+}
+
 impl From<Failure> for model::Refusal {
     /// The cause is logged here, because the refusal may not tell it to outsiders.
     fn from(failure: Failure) -> Self {
@@ -97,6 +109,10 @@ impl From<Failure> for model::Refusal {
                 "store.unavailable",
                 "the hub cannot store this now; try again",
             ),
+            Failure::Ledger(_) => {
+                tracing::error!(error = %failure, "the ledger cannot be read");
+                Self::internal("the ledger cannot be read; the operator's log says why")
+            }
             Failure::LedgerClock { back } => {
                 tracing::error!(error = %failure, "the ledger refuses changes");
                 Self::new(
@@ -116,7 +132,10 @@ impl From<Failure> for model::Refusal {
                     "the hub cannot record this now; try again",
                 )
             }
-            Failure::Database(_) | Failure::Unreadable { .. } | Failure::LedgerEntry(_) => {
+            Failure::Database(_)
+            | Failure::Unrecorded
+            | Failure::Unreadable { .. }
+            | Failure::LedgerEntry(_) => {
                 tracing::error!(error = %failure, "the store failed");
                 Self::internal("the hub's store failed; the operator's log says why")
             }

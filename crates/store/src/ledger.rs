@@ -4,7 +4,9 @@
 //! `DATA/ledger` holds `checkpoint`, `checkpoint.cosigned` and the full tiles at their C2SP paths.
 //! Tiles never change; partial ones are served from memory. `index.db` beside them is derived.
 
+mod adopt;
 mod capture;
+mod compare;
 mod copy;
 mod edge;
 mod error;
@@ -21,6 +23,7 @@ mod start;
 mod tiles;
 
 pub(crate) use capture::Capture;
+pub use compare::Comparison;
 pub(crate) use copy::{Notes, problem};
 pub use error::LedgerError;
 pub use log::Ledger;

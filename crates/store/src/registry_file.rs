@@ -111,7 +111,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// What `job` returns, and [`Failure::Unavailable`] when the store takes no writes.
+    /// What `job` returns, and [`Failure::Unavailable`] when the store takes no writes;
+    /// [`Failure::Unrecorded`] when `job` changed something and did not take [`WriteTxn::changes`]
+    /// to record it in the ledger.
     pub async fn write<T, E>(
         &self,
         job: impl FnOnce(&mut WriteTxn<'_>) -> Result<T, E> + Send + 'static,
@@ -123,7 +125,10 @@ impl Store {
         let answer = Arc::new(Mutex::new(None));
         let put = Arc::clone(&answer);
         let job = Job(Box::new(move |txn| {
-            let result = job(txn);
+            let mut result = job(txn);
+            if result.is_ok() && txn.capture.is_pending() {
+                result = Err(Failure::Unrecorded.into());
+            }
             let verdict = match &result {
                 Ok(_) => Verdict::Keep,
                 Err(_) => Verdict::Undo,
