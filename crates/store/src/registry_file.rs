@@ -26,6 +26,7 @@ pub(crate) const LAYOUT: Layout = Layout {
         include_str!("registry_file/ledger.sql"),
     ],
     readers: 4,
+    log_pages: 12_000,
 };
 
 /// A snapshot of the last commit. What it returns was true together.

@@ -11,9 +11,11 @@ impl WriteTxn<'_> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unreadable`] when it is no entry.
+    /// [`Failure::Unreadable`] when it is no entry; [`Failure`] when the store cannot be written.
     pub fn adopt(&mut self, entry: &[u8]) -> Result<u64, Failure> {
         let view = EntryView::parse(entry).map_err(|_| Failure::Unreadable { what: "entry" })?;
-        Ok(self.recorder_mut().adopt(entry, &view))
+        let (actor, at) = (view.actor.to_string(), view.at);
+        let index = self.recorder_mut().add(actor, at, vec![entry.to_vec()]);
+        Ok(index)
     }
 }

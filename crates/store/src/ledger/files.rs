@@ -61,6 +61,10 @@ impl Files {
         &self.folder
     }
 
+    pub(crate) const fn durability(&self) -> Durability {
+        self.durability
+    }
+
     /// Where a full tile lies: its C2SP path.
     pub(crate) fn path(&self, id: TileId) -> PathBuf {
         self.folder.join(id.full().path())

@@ -8,13 +8,14 @@
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use model::limits;
+use rusqlite::Connection;
 use tlog::TILE_WIDTH;
 
 use super::{
     edge::{Edge, FullTile},
     error::LedgerError,
     files::{CHECKPOINT, Unsynced},
-    index::Index,
+    index::{self, Index},
     log::Shared,
     outbox::{self, Waited},
 };
@@ -47,6 +48,10 @@ struct Integrator {
     checkpoints: u32,
     /// The size in the checkpoint that is on disk.
     noted: Option<u64>,
+    /// The search index; none before the first pass, or when it cannot be had.
+    index: Option<index::Writer>,
+    /// Another connection to the registry, to move its write-ahead log into the file.
+    checkpointer: Option<Connection>,
 }
 
 pub(crate) fn spawn(shared: Arc<Shared>, edge: Edge) -> Result<JoinHandle<()>, LedgerError> {
@@ -59,6 +64,8 @@ pub(crate) fn spawn(shared: Arc<Shared>, edge: Edge) -> Result<JoinHandle<()>, L
         unsynced: Unsynced::default(),
         checkpoints: 0,
         noted: None,
+        index: None,
+        checkpointer: None,
     };
     // Once before anybody reads, so that the tree has all that was ever signed.
     let first = integrator.pass();
@@ -71,17 +78,14 @@ pub(crate) fn spawn(shared: Arc<Shared>, edge: Edge) -> Result<JoinHandle<()>, L
 
 impl Integrator {
     fn run(&mut self) {
-        let mut index = Index::open(&self.shared);
+        self.index = Index::open(&self.shared);
+        self.checkpointer = self.shared.checkpointer();
         loop {
             let outcome = self.pass();
             let pause = self.note(outcome);
-            let mut behind = index
-                .as_mut()
-                .is_some_and(|index| index.advance(&self.shared));
+            let mut behind = self.catch_up();
             while behind && self.shared.gate.pause(Duration::ZERO) && self.is_idle() {
-                behind = index
-                    .as_mut()
-                    .is_some_and(|index| index.advance(&self.shared));
+                behind = self.catch_up();
             }
             if !self.shared.gate.pause(pause) {
                 break;
@@ -112,6 +116,12 @@ impl Integrator {
                 break;
             }
         }
+    }
+
+    /// Indexes some of what is not indexed yet. Whether there is more.
+    fn catch_up(&mut self) -> bool {
+        let index = self.index.as_mut();
+        index.is_some_and(|index| index.catch_up(&self.shared))
     }
 
     /// Remembers whether files can be written; answers how long to wait.
@@ -169,6 +179,9 @@ impl Integrator {
             if self.edge.size() > self.shared.edge().size() {
                 self.shared.set_edge(self.edge.clone());
             }
+            if let Some(index) = &mut self.index {
+                index.follow(&self.shared, from, &entries, self.edge.root());
+            }
             if self.unsynced.files() >= FILES_PER_SYNC {
                 self.sign();
                 self.sync()?;
@@ -212,7 +225,21 @@ impl Integrator {
         self.shared.files.sync(&mut self.unsynced)?;
         self.durable = self.written.clone();
         self.shared.gate.set_filed(self.durable.size());
+        self.move_log();
         Ok(())
+    }
+
+    /// Moves the registry's write-ahead log into its file while the writer goes on, which otherwise
+    /// does it itself while everybody waits.
+    fn move_log(&self) {
+        let Some(file) = &self.checkpointer else {
+            return;
+        };
+        let moved = file.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(error) = moved {
+            // The writer does it when the log has grown long.
+            tracing::debug!(%error, "the registry's log was not moved");
+        }
     }
 
     /// Gives the registry's writer an occasion to forget what files hold, when nobody else does.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use ledger::Entry;
+use rusqlite::Connection;
 use tlog::{Checkpoint, Hash, Note, NoteSignature, SignerKey, TileId, merkle};
 use tokio::sync::watch;
 
@@ -24,8 +25,8 @@ use super::{
 };
 use crate::{
     commit::Inbox,
-    database::{Durability, Readers},
-    registry_file::Job,
+    database::{self, Durability, Readers},
+    registry_file::{self, Job},
 };
 
 /// The ledger of this data folder. Reads block for microseconds, or for a file.
@@ -80,6 +81,17 @@ impl Shared {
 
     pub(crate) fn publish(&self, signed: SignedCheckpoint) {
         self.latest.send_replace(Some(Arc::new(signed)));
+    }
+
+    /// Another connection to the registry's file. None when it cannot be had, which costs speed.
+    pub(crate) fn checkpointer(&self) -> Option<Connection> {
+        let data = self.files.folder().parent()?;
+        let opened = database::another(data, &registry_file::LAYOUT, self.files.durability());
+        opened
+            .inspect_err(
+                |error| tracing::warn!(%error, "the registry's log is moved by its writer"),
+            )
+            .ok()
     }
 
     fn cosigned(&self) -> Option<Arc<SignedCheckpoint>> {

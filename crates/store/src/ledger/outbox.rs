@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use ledger::{Entry, EntryTooLarge, EntryView, Verb};
+use ledger::{Entry, EntryTooLarge, Verb};
 use model::{Timestamp, limits};
 use rusqlite::{Connection, params};
 use tlog::TILE_WIDTH;
@@ -149,7 +149,7 @@ pub(crate) struct Recorder {
     /// Entries of this transaction, from `stored.next` on.
     pending: Vec<Vec<u8>>,
     /// Each actor's last entry, as far as it is known here.
-    actors: HashMap<String, Option<u64>>,
+    actors: HashMap<String, u64>,
     /// What `actors` said before each entry of this transaction.
     undo: Vec<(String, Option<u64>)>,
     gate: Arc<Gate>,
@@ -174,6 +174,22 @@ pub(crate) struct Mark {
 const KNOWN_ACTORS: usize = 10_000;
 
 impl Recorder {
+    /// The index of the next entry.
+    pub(crate) const fn next(&self) -> u64 {
+        self.now.next
+    }
+
+    /// Appends the entries of one deed of `actor`; answers the index of the last.
+    pub(crate) fn add(&mut self, actor: String, at: Timestamp, entries: Vec<Vec<u8>>) -> u64 {
+        let next = self.now.next + u64::try_from(entries.len()).unwrap_or(u64::MAX);
+        let last = next - 1;
+        self.pending.extend(entries);
+        self.now = Position { next, last: at };
+        let before = self.actors.insert(actor.clone(), last);
+        self.undo.push((actor, before));
+        last
+    }
+
     pub(crate) fn load(file: &Connection, gate: Arc<Gate>) -> rusqlite::Result<Self> {
         let now = file.query_row("SELECT next, last FROM ledger_state", [], |row| {
             Ok(Position {
@@ -210,8 +226,11 @@ impl Recorder {
         self.now = mark.position;
         self.pending.truncate(mark.pending);
         while self.undo.len() > mark.undo {
-            if let Some((actor, last)) = self.undo.pop() {
-                self.actors.insert(actor, last);
+            if let Some((actor, before)) = self.undo.pop() {
+                match before {
+                    Some(last) => self.actors.insert(actor, last),
+                    None => self.actors.remove(&actor),
+                };
             }
         }
     }
@@ -232,8 +251,9 @@ impl Recorder {
             self.undo.sort_unstable();
             self.undo.dedup_by(|one, other| one.0 == other.0);
             for (actor, _) in &self.undo {
-                let last = self.actors.get(actor).copied().flatten();
-                update.execute(params![actor, last.map(u64::cast_signed)])?;
+                if let Some(last) = self.actors.get(actor) {
+                    update.execute(params![actor, last.cast_signed()])?;
+                }
             }
             file.prepare_cached("UPDATE ledger_state SET next = ?1, last = ?2")?
                 .execute(params![self.now.next.cast_signed(), millis(self.now.last)])?;
@@ -261,20 +281,6 @@ impl Recorder {
             self.gate.ring();
         }
         self.gate.forgotten.store(self.forgotten, Ordering::Release);
-    }
-
-    /// Takes the next entry as it is; answers its index.
-    pub(crate) fn adopt(&mut self, entry: &[u8], view: &EntryView<'_>) -> u64 {
-        let index = self.now.next;
-        let actor = view.actor.to_string();
-        self.pending.push(entry.to_vec());
-        self.now = Position {
-            next: index + 1,
-            last: view.at,
-        };
-        self.actors.insert(actor.clone(), Some(index));
-        self.undo.push((actor, view.previous));
-        index
     }
 
     /// Whether an entry may be recorded now; answers the time it is recorded at.
@@ -310,8 +316,8 @@ impl WriteTxn<'_> {
         entry.at = self.recorder().admit(&entry)?;
         let at = entry.at;
         let actor = entry.actor.to_string();
-        let previous = match self.recorder().actors.get(&actor) {
-            Some(known) => *known,
+        entry.previous = match self.recorder().actors.get(&actor) {
+            Some(known) => Some(*known),
             None => one(
                 self.file(),
                 "SELECT last FROM ledger_actors WHERE actor = ?1",
@@ -319,8 +325,7 @@ impl WriteTxn<'_> {
                 |row| Ok(unsigned(row, 0)?),
             )?,
         };
-        entry.previous = previous;
-        let first = self.recorder().now.next;
+        let first = self.recorder().next();
         let encoded = match entry.encode() {
             Ok(bytes) => vec![bytes],
             Err(EntryTooLarge::Whole { .. }) => {
@@ -336,13 +341,7 @@ impl WriteTxn<'_> {
             }
             Err(too_large @ EntryTooLarge::Field { .. }) => return Err(too_large.into()),
         };
-        let recorder = self.recorder_mut();
-        let next = first + u64::try_from(encoded.len()).unwrap_or(u64::MAX);
-        let last = next - 1;
-        recorder.pending.extend(encoded);
-        recorder.now = Position { next, last: at };
-        recorder.actors.insert(actor.clone(), Some(last));
-        recorder.undo.push((actor, previous));
+        let last = self.recorder_mut().add(actor, at, encoded);
         Ok(Recorded { first, last })
     }
 
@@ -352,7 +351,7 @@ impl WriteTxn<'_> {
     ///
     /// None.
     pub fn ledger_next(&self) -> Result<u64, Failure> {
-        Ok(self.recorder().now.next)
+        Ok(self.recorder().next())
     }
 
     /// As [`ReadTxn::ledger_last_at`], that of this transaction included.
