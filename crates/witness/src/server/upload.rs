@@ -12,7 +12,7 @@ use tlog::mirror::{AddEntries, MirrorInfo, Package, Span};
 
 use super::{
     Server,
-    answer::{Answer, blocking, lines, said, text, with_type},
+    answer::{Answer, blocking, said, with_type},
     lock,
 };
 use crate::kept::{Kept, Pending, Unsaved, Upload};
@@ -146,7 +146,7 @@ impl Server {
     fn finish(&self, kept: &std::sync::Mutex<Kept>, target: &Pending) -> Answer {
         let mut kept = lock(kept);
         match kept.finish(target, self.now()) {
-            Ok(Upload::Signed(signatures)) => text(StatusCode::OK, lines(&signatures)),
+            Ok(Upload::Signed(signatures)) => self.signed(&signatures),
             Ok(Upload::Again(info)) => told(StatusCode::CONFLICT, &info),
             Err(unable) => self.unable(kept.origin(), &unable),
         }
