@@ -52,32 +52,26 @@ pub(super) async fn search(hub: &Where, wanted: &Wanted) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Shows everything that was done to a device, and writes the proof of each entry.
+/// Shows everything that was done to a device, and to its certificates while they were its own, and
+/// writes the proof of each entry.
 pub(super) async fn history(
     hub: &Where,
     device: String,
     proofs: Option<&Path>,
 ) -> Result<(), Failure> {
     let client = find(hub)?;
-    let wanted = Wanted {
-        device: Some(device.clone()),
-        ..Wanted::default()
-    };
     let prover = match proofs {
         Some(folder) => Some(Prover::new(&client, folder).await?),
         None => None,
     };
-    let mut count = 0_u64;
-    each(&client, &path(&wanted)?, async |entry| {
-        count += 1;
-        tell(&entry, hub.json)?;
-        match &prover {
-            Some(prover) => prover.write(&entry).await,
-            None => Ok(()),
+    let entries = of_device(&client, &device).await?;
+    for entry in entries.values() {
+        tell(entry, hub.json)?;
+        if let Some(prover) = &prover {
+            prover.write(entry).await?;
         }
-    })
-    .await?;
-    match (count, proofs) {
+    }
+    match (entries.len(), proofs) {
         (0, _) => output::note(&format!("nothing was ever done to {device}")),
         (_, None) => output::note("`sekisho ledger prove INDEX` proves a line; --proofs DIR, all"),
         (count, Some(folder)) => output::note(&format!(
@@ -86,6 +80,57 @@ pub(super) async fn history(
         )),
     }
     Ok(())
+}
+
+/// The entries about a device and about each certificate from when it was attached to it until it
+/// was detached, by their index: disabling a device, say, is done to its certificates.
+async fn of_device(client: &Hub, device: &str) -> Result<BTreeMap<u64, api::LedgerEntry>, Failure> {
+    let mut entries = BTreeMap::new();
+    let object = format!("device/{device}");
+    let wanted = |object: &str| Wanted {
+        object: Some(object.to_owned()),
+        ..Wanted::default()
+    };
+    each(client, &path(&wanted(&object))?, async |entry| {
+        entries.insert(entry.index, entry);
+        Ok(())
+    })
+    .await?;
+    for (certificate, from, to) in attached(&object, entries.values()) {
+        let path = format!("{}&from={from}", path(&wanted(&certificate))?);
+        each(client, &path, async |entry| {
+            if to.is_none_or(|to| entry.index <= to) {
+                entries.insert(entry.index, entry);
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(entries)
+}
+
+/// What was attached to an object, from and to which entry.
+fn attached<'a>(
+    object: &str,
+    entries: impl Iterator<Item = &'a api::LedgerEntry>,
+) -> Vec<(String, u64, Option<u64>)> {
+    let mut spans: Vec<(String, u64, Option<u64>)> = Vec::new();
+    for entry in entries {
+        for change in &entry.changes {
+            if change.kind != "attachment" || change.of.as_deref() != Some(object) {
+                continue;
+            }
+            let open = spans
+                .iter_mut()
+                .find(|(id, _, to)| *id == change.id && to.is_none());
+            match (open, &change.after) {
+                (Some(span), None) => span.2 = Some(entry.index),
+                (None, Some(_)) => spans.push((change.id.clone(), entry.index, None)),
+                (Some(_), Some(_)) | (None, None) => {}
+            }
+        }
+    }
+    spans
 }
 
 /// Writes proofs that it has checked itself.
@@ -309,6 +354,51 @@ mod tests {
         assert_eq!(
             line(&entry),
             "     17  2023-11-14T22:13:20Z  policy.attach  by operator/abababababab…"
+        );
+    }
+
+    #[test]
+    fn a_certificate_is_a_devices_from_its_attachment_to_its_detachment() {
+        let entry = |index, id: &str, of: &str, after: Option<&str>| api::LedgerEntry {
+            index,
+            at: 0,
+            actor: api::LedgerActor {
+                kind: "hub".into(),
+                name: None,
+                pseudonym: None,
+                credential: None,
+                address: None,
+                address_pseudonym: None,
+            },
+            verb: "device.attach".into(),
+            changes: vec![api::LedgerChange {
+                kind: "attachment".into(),
+                id: id.into(),
+                of: Some(of.into()),
+                before: None,
+                after: after.map(str::to_owned),
+            }],
+            part: None,
+            detail: BTreeMap::new(),
+            request: None,
+            previous: None,
+            bytes: String::new(),
+        };
+        let entries = [
+            entry(1, "certificate/a", "device/d", Some("00")),
+            entry(2, "certificate/b", "device/d", Some("00")),
+            entry(3, "certificate/c", "device/other", Some("00")),
+            entry(4, "certificate/a", "device/d", None),
+            entry(6, "certificate/a", "device/d", Some("00")),
+        ];
+        let span = |id: &str, from, to| (id.to_owned(), from, to);
+        assert_eq!(
+            attached("device/d", entries.iter()),
+            [
+                span("certificate/a", 1, Some(4)),
+                span("certificate/b", 2, None),
+                span("certificate/a", 6, None),
+            ]
         );
     }
 
