@@ -29,7 +29,7 @@ use crate::{
 const LAYOUT: Layout = Layout {
     name: "index.db",
     application_id: 0x5345_4b49,
-    migrations: &[include_str!("../ledger/index.sql")],
+    migrations: &[include_str!("index/001.sql")],
     readers: 2,
 };
 

@@ -18,7 +18,7 @@ use super::{
     log::Shared,
     outbox::{self, Waited},
 };
-use crate::registry_file;
+use crate::{commit::Urgency, registry_file};
 
 /// Entries taken in at once: 64 bundles at most 16 MiB of which are in memory.
 const BATCH: u64 = 4096;
@@ -30,7 +30,7 @@ const CHECKPOINT_PAUSE: Duration = Duration::from_millis(100);
 const CHECKPOINTS_PER_SYNC: u32 = 10;
 
 /// Written files after which they are brought to disk.
-const FILES_PER_SYNC: usize = 128;
+const FILES_PER_SYNC: usize = 256;
 
 /// How long to wait before a file that could not be written is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -43,7 +43,10 @@ struct Integrator {
     durable: Edge,
     /// The edge at the last full bundle that is written.
     written: Edge,
+    /// Checkpoints signed since files were last brought to disk.
     checkpoints: u32,
+    /// The size in the checkpoint that is on disk.
+    noted: Option<u64>,
 }
 
 pub(crate) fn spawn(shared: Arc<Shared>, edge: Edge) -> Result<JoinHandle<()>, LedgerError> {
@@ -55,6 +58,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, edge: Edge) -> Result<JoinHandle<()>, L
         edge,
         unsynced: Unsynced::default(),
         checkpoints: 0,
+        noted: None,
     };
     // Once before anybody reads, so that the tree has all that was ever signed.
     let first = integrator.pass();
@@ -83,7 +87,8 @@ impl Integrator {
                 break;
             }
             if !behind && self.is_idle() {
-                let longest = if self.unsynced.len() > 0 {
+                self.forget();
+                let longest = if self.checkpoints > 0 || self.shared.gate.has_filed_entries() {
                     CHECKPOINT_PAUSE * CHECKPOINTS_PER_SYNC
                 } else {
                     Duration::from_secs(3600)
@@ -97,8 +102,15 @@ impl Integrator {
             }
         }
         // The last words: the next start then has nothing to write again.
-        if let Err(error) = self.pass().and_then(|()| self.sync()) {
+        let last = self.pass().and_then(|()| self.sync());
+        if let Err(error) = last {
             tracing::warn!(%error, "the ledger's files were not brought to disk; the next start does");
+        }
+        while self.shared.gate.has_filed_entries() {
+            let forgetting = registry_file::write_nothing(&self.shared.inbox, Urgency::Now);
+            if forgetting.wait().is_err() {
+                break;
+            }
         }
     }
 
@@ -122,6 +134,8 @@ impl Integrator {
                 self.edge = self.durable.clone();
                 self.written = self.durable.clone();
                 self.unsynced = Unsynced::default();
+                self.noted = None;
+                self.checkpoints = CHECKPOINTS_PER_SYNC;
                 RETRY_PAUSE
             }
         }
@@ -155,12 +169,12 @@ impl Integrator {
             if self.edge.size() > self.shared.edge().size() {
                 self.shared.set_edge(self.edge.clone());
             }
-            if self.unsynced.len() >= FILES_PER_SYNC {
-                self.sign()?;
+            if self.unsynced.files() >= FILES_PER_SYNC {
+                self.sign();
                 self.sync()?;
             }
         }
-        self.sign()?;
+        self.sign();
         if self.checkpoints >= CHECKPOINTS_PER_SYNC {
             self.sync()?;
         }
@@ -168,44 +182,49 @@ impl Integrator {
     }
 
     /// Signs the tree if it has grown since the last checkpoint; the first one also when empty.
-    fn sign(&mut self) -> Result<(), LedgerError> {
+    fn sign(&mut self) {
         let size = self.edge.size();
         let known = self.shared.latest();
         if known.is_some_and(|signed| signed.checkpoint.size >= size) {
-            return Ok(());
+            return;
         }
-        let Some(signed) = self.shared.sign(size, self.edge.root()) else {
+        if let Some(signed) = self.shared.sign(size, self.edge.root()) {
+            self.shared.publish(signed);
+            self.checkpoints += 1;
+        }
+    }
+
+    /// Brings files to disk, and lets the registry forget the entries they hold. The checkpoint
+    /// goes with them: on disk it tells the next start what the tree must at least be, and the
+    /// entries it covers are all durable, so that it may lag behind the one that is served.
+    fn sync(&mut self) -> Result<(), LedgerError> {
+        self.checkpoints = 0;
+        let Some(signed) = self.shared.latest() else {
             return Ok(());
         };
-        self.shared
-            .files
-            .put_note(CHECKPOINT, &signed.note.to_string())?;
-        self.shared.publish(signed);
-        self.checkpoints += 1;
+        if self.noted != Some(signed.checkpoint.size) {
+            let text = signed.note.to_string();
+            self.shared.files.put_note(CHECKPOINT, &text)?;
+            self.noted = Some(signed.checkpoint.size);
+        } else if self.unsynced.is_empty() {
+            return Ok(());
+        }
+        self.shared.files.sync(&mut self.unsynced)?;
+        self.durable = self.written.clone();
+        self.shared.gate.set_filed(self.durable.size());
         Ok(())
     }
 
-    /// Brings files to disk, and lets the registry forget the entries they hold.
-    fn sync(&mut self) -> Result<(), LedgerError> {
-        self.checkpoints = 0;
-        self.shared.files.sync(&mut self.unsynced)?;
-        let below = self.written.size();
-        if below == self.durable.size() {
-            return Ok(());
+    /// Gives the registry's writer an occasion to forget what files hold, when nobody else does.
+    fn forget(&self) {
+        if self.shared.gate.has_filed_entries() {
+            let _nobody_waits = registry_file::write_nothing(&self.shared.inbox, Urgency::Lazy);
         }
-        // Without a checkpoint on disk, a start would refuse what the outbox does not hold.
-        self.shared.files.sync_notes()?;
-        self.durable = self.written.clone();
-        self.shared.gate.set_filed(below);
-        registry_file::write_lazily(&self.shared.inbox, "filed entries", move |txn| {
-            txn.forget_filed(below)
-        });
-        Ok(())
     }
 }
 
 /// The outbox must have room for what is written between two syncs, and for bursts.
 const _: () = assert!(
-    limits::LEDGER_OUTBOX_ENTRIES > 4 * TILE_WIDTH * FILES_PER_SYNC as u64,
+    limits::LEDGER_OUTBOX_ENTRIES > 2 * TILE_WIDTH * FILES_PER_SYNC as u64,
     "the outbox would refuse what only waits for its files"
 );

@@ -1,6 +1,7 @@
 //! Entries in the making: recorded in the transaction of the deed, kept until files hold them.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -8,18 +9,22 @@ use std::{
     time::Duration,
 };
 
-use ledger::{Entry, EntryTooLarge, Verb};
+use ledger::{Entry, EntryTooLarge, EntryView, Verb};
 use model::{Timestamp, limits};
 use rusqlite::{Connection, params};
+use tlog::TILE_WIDTH;
 
 use crate::{
     Failure, ReadTxn, WriteTxn,
-    rows::{millis, one, run, time, unsigned},
+    rows::{millis, one, time, unsigned},
 };
 
 /// How far the clock may step back before changes are refused: what time synchronisation does.
 /// Smaller steps are recorded at the time of the entry before. Hub.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
+
+/// Entries that a transaction removes from the outbox at least, if files hold so many.
+const FORGOTTEN_AT_ONCE: u64 = 512;
 
 /// Where a deed stands in the ledger.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,6 +42,8 @@ pub(crate) struct Gate {
     recorded: AtomicU64,
     /// Entries below it are on disk in files.
     filed: AtomicU64,
+    /// Entries below it are not in the outbox any more.
+    forgotten: AtomicU64,
     /// Why the integrator cannot write its files, if it cannot.
     trouble: Mutex<Option<String>>,
     bell: Mutex<Bell>,
@@ -67,6 +74,11 @@ impl Gate {
 
     pub(crate) fn filed(&self) -> u64 {
         self.filed.load(Ordering::Acquire)
+    }
+
+    /// Whether the outbox still has entries that files hold.
+    pub(crate) fn has_filed_entries(&self) -> bool {
+        self.forgotten.load(Ordering::Acquire) < self.filed() / TILE_WIDTH * TILE_WIDTH
     }
 
     pub(crate) fn set_filed(&self, filed: u64) {
@@ -125,75 +137,113 @@ impl Gate {
     }
 }
 
-/// Gives entries their indices: the writer of the registry's own.
+/// Gives entries their indices: the writer of the registry's own. What jobs record collects in
+/// memory and is written at the end of the transaction, once for all of them.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    now: Mark,
+    now: Position,
     /// What the file says.
-    stored: Mark,
+    stored: Position,
+    /// Entries below it are not in the outbox any more.
+    forgotten: u64,
+    /// Entries of this transaction, from `stored.next` on.
+    pending: Vec<Vec<u8>>,
+    /// Each actor's last entry, as far as it is known here.
+    actors: HashMap<String, Option<u64>>,
+    /// What `actors` said before each entry of this transaction.
+    undo: Vec<(String, Option<u64>)>,
     gate: Arc<Gate>,
 }
 
-/// How far the ledger was.
+/// How far the ledger is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Mark {
+struct Position {
     next: u64,
     last: Timestamp,
 }
 
-impl Mark {
-    /// After the entry at `index`, of the time `at`.
-    pub(crate) const fn after(index: u64, at: Timestamp) -> Self {
-        Self {
-            next: index + 1,
-            last: at,
-        }
-    }
+/// To come back to when a job is undone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    position: Position,
+    pending: usize,
+    undo: usize,
 }
 
+/// Actors whose last entry is remembered in memory. Hub: about a megabyte.
+const KNOWN_ACTORS: usize = 10_000;
+
 impl Recorder {
-    /// The index of the next entry.
-    pub(crate) const fn next(&self) -> u64 {
-        self.now.next
-    }
-
-    pub(crate) const fn set(&mut self, now: Mark) {
-        self.now = now;
-    }
-
     pub(crate) fn load(file: &Connection, gate: Arc<Gate>) -> rusqlite::Result<Self> {
         let now = file.query_row("SELECT next, last FROM ledger_state", [], |row| {
-            Ok(Mark {
+            Ok(Position {
                 next: unsigned(row, 0)?,
                 last: time(row, 1)?,
             })
         })?;
         let first: Option<i64> =
             file.query_row("SELECT min(idx) FROM ledger_outbox", [], |row| row.get(0))?;
-        gate.set_filed(first.map_or(now.next, i64::cast_unsigned));
+        let first = first.map_or(now.next, i64::cast_unsigned);
+        gate.set_filed(first);
         gate.recorded.store(now.next, Ordering::Release);
         Ok(Self {
             now,
             stored: now,
+            forgotten: first,
+            pending: Vec::new(),
+            actors: HashMap::new(),
+            undo: Vec::new(),
             gate,
         })
     }
 
-    /// To come back to when a job is undone.
     pub(crate) const fn mark(&self) -> Mark {
-        self.now
+        Mark {
+            position: self.now,
+            pending: self.pending.len(),
+            undo: self.undo.len(),
+        }
     }
 
     /// Takes back what was recorded since `mark`: its indices are given again.
-    pub(crate) const fn rewind(&mut self, mark: Mark) {
-        self.now = mark;
+    pub(crate) fn rewind(&mut self, mark: Mark) {
+        self.now = mark.position;
+        self.pending.truncate(mark.pending);
+        while self.undo.len() > mark.undo {
+            if let Some((actor, last)) = self.undo.pop() {
+                self.actors.insert(actor, last);
+            }
+        }
     }
 
-    /// Last in a transaction.
-    pub(crate) fn store(&self, file: &Connection) -> rusqlite::Result<()> {
+    /// Writes what was recorded: last in a transaction. Also forgets some of what files hold, a
+    /// little each time, so that nobody waits for it.
+    pub(crate) fn store(&mut self, file: &Connection) -> rusqlite::Result<()> {
         if self.now != self.stored {
+            let mut insert =
+                file.prepare_cached("INSERT INTO ledger_outbox (idx, entry) VALUES (?1, ?2)")?;
+            for (index, entry) in (self.stored.next..).zip(&self.pending) {
+                insert.execute(params![index.cast_signed(), entry])?;
+            }
+            let mut update = file.prepare_cached(
+                "INSERT INTO ledger_actors (actor, last) VALUES (?1, ?2) \
+                 ON CONFLICT (actor) DO UPDATE SET last = excluded.last",
+            )?;
+            self.undo.sort_unstable();
+            self.undo.dedup_by(|one, other| one.0 == other.0);
+            for (actor, _) in &self.undo {
+                let last = self.actors.get(actor).copied().flatten();
+                update.execute(params![actor, last.map(u64::cast_signed)])?;
+            }
             file.prepare_cached("UPDATE ledger_state SET next = ?1, last = ?2")?
                 .execute(params![self.now.next.cast_signed(), millis(self.now.last)])?;
+        }
+        let some = (self.now.next - self.stored.next).max(FORGOTTEN_AT_ONCE) * 2;
+        let below = self.gate.filed().min(self.forgotten + some) / TILE_WIDTH * TILE_WIDTH;
+        if below > self.forgotten {
+            file.prepare_cached("DELETE FROM ledger_outbox WHERE idx < ?1")?
+                .execute([below.cast_signed()])?;
+            self.forgotten = below;
         }
         Ok(())
     }
@@ -202,9 +252,29 @@ impl Recorder {
     pub(crate) fn committed(&mut self) {
         if self.now != self.stored {
             self.stored = self.now;
+            self.pending.clear();
+            self.undo.clear();
+            if self.actors.len() > KNOWN_ACTORS {
+                self.actors.clear();
+            }
             self.gate.recorded.store(self.now.next, Ordering::Release);
             self.gate.ring();
         }
+        self.gate.forgotten.store(self.forgotten, Ordering::Release);
+    }
+
+    /// Takes the next entry as it is; answers its index.
+    pub(crate) fn adopt(&mut self, entry: &[u8], view: &EntryView<'_>) -> u64 {
+        let index = self.now.next;
+        let actor = view.actor.to_string();
+        self.pending.push(entry.to_vec());
+        self.now = Position {
+            next: index + 1,
+            last: view.at,
+        };
+        self.actors.insert(actor.clone(), Some(index));
+        self.undo.push((actor, view.previous));
+        index
     }
 
     /// Whether an entry may be recorded now; answers the time it is recorded at.
@@ -240,64 +310,58 @@ impl WriteTxn<'_> {
         entry.at = self.recorder().admit(&entry)?;
         let at = entry.at;
         let actor = entry.actor.to_string();
-        entry.previous = one(
-            self.file(),
-            "SELECT last FROM ledger_actors WHERE actor = ?1",
-            [&actor],
-            |row| Ok(unsigned(row, 0)?),
-        )?;
+        let previous = match self.recorder().actors.get(&actor) {
+            Some(known) => *known,
+            None => one(
+                self.file(),
+                "SELECT last FROM ledger_actors WHERE actor = ?1",
+                [&actor],
+                |row| Ok(unsigned(row, 0)?),
+            )?,
+        };
+        entry.previous = previous;
         let first = self.recorder().now.next;
-        let mut next = first;
-        match entry.encode() {
-            Ok(bytes) => {
-                self.keep(next, &bytes)?;
-                next += 1;
-            }
+        let encoded = match entry.encode() {
+            Ok(bytes) => vec![bytes],
             Err(EntryTooLarge::Whole { .. }) => {
-                for mut part in entry.split() {
-                    if next > first {
-                        part.previous = Some(next - 1);
-                    }
-                    self.keep(next, &part.encode()?)?;
-                    next += 1;
-                }
+                let parts = (first..).zip(entry.split());
+                parts
+                    .map(|(index, mut part)| {
+                        if index > first {
+                            part.previous = Some(index - 1);
+                        }
+                        part.encode()
+                    })
+                    .collect::<Result<_, _>>()?
             }
             Err(too_large @ EntryTooLarge::Field { .. }) => return Err(too_large.into()),
-        }
+        };
+        let recorder = self.recorder_mut();
+        let next = first + u64::try_from(encoded.len()).unwrap_or(u64::MAX);
         let last = next - 1;
-        run(
-            self.file(),
-            "INSERT INTO ledger_actors (actor, last) VALUES (?1, ?2) \
-             ON CONFLICT (actor) DO UPDATE SET last = excluded.last",
-            params![actor, last.cast_signed()],
-        )?;
-        self.recorder_mut().now = Mark { next, last: at };
+        recorder.pending.extend(encoded);
+        recorder.now = Position { next, last: at };
+        recorder.actors.insert(actor.clone(), Some(last));
+        recorder.undo.push((actor, previous));
         Ok(Recorded { first, last })
     }
 
-    pub(crate) fn keep(&self, index: u64, entry: &[u8]) -> Result<(), Failure> {
-        run(
-            self.file(),
-            "INSERT INTO ledger_outbox (idx, entry) VALUES (?1, ?2)",
-            params![index.cast_signed(), entry],
-        )?;
-        Ok(())
+    /// As [`ReadTxn::ledger_next`], those of this transaction included.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn ledger_next(&self) -> Result<u64, Failure> {
+        Ok(self.recorder().now.next)
     }
 
-    /// The time of the ledger's last entry, those of this transaction included.
-    #[must_use]
-    pub fn last_recorded_at(&self) -> Timestamp {
-        self.recorder().now.last
-    }
-
-    /// Removes entries that files hold durably.
-    pub(crate) fn forget_filed(&self, below: u64) -> Result<(), Failure> {
-        run(
-            self.file(),
-            "DELETE FROM ledger_outbox WHERE idx < ?1",
-            [below.cast_signed()],
-        )?;
-        Ok(())
+    /// As [`ReadTxn::ledger_last_at`], that of this transaction included.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn ledger_last_at(&self) -> Result<Timestamp, Failure> {
+        Ok(self.recorder().now.last)
     }
 }
 

@@ -40,7 +40,16 @@ pub(super) async fn tail(hub: &Where, follow: bool, count: u64) -> Result<(), Fa
 /// Shows the entries that are wanted, oldest first.
 pub(super) async fn search(hub: &Where, wanted: &Wanted) -> Result<(), Failure> {
     let path = path(wanted)?;
-    each(&find(hub)?, &path, async |entry| tell(&entry, hub.json)).await
+    let mut count = 0_u64;
+    each(&find(hub)?, &path, async |entry| {
+        count += 1;
+        tell(&entry, hub.json)
+    })
+    .await?;
+    if count == 0 {
+        output::note("no entry is like that");
+    }
+    Ok(())
 }
 
 /// Shows everything that was done to a device, and writes the proof of each entry.
@@ -72,7 +81,7 @@ pub(super) async fn history(
         (0, _) => output::note(&format!("nothing was ever done to {device}")),
         (_, None) => output::note("`sekisho ledger prove INDEX` proves a line; --proofs DIR, all"),
         (count, Some(folder)) => output::note(&format!(
-            "wrote {count} proofs to {}; check one with `sekisho ledger check FILE --policy policy.txt`",
+            "wrote the proof of each ({count}) to {}; check one with `sekisho ledger check FILE --policy policy.txt`",
             folder.display()
         )),
     }
@@ -174,7 +183,8 @@ fn tell(entry: &api::LedgerEntry, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `INDEX  TIME  VERB  OBJECTS  by ACTOR from ADDRESS  (detail)`.
+/// `INDEX  TIME  VERB  OBJECTS  by ACTOR from ADDRESS  (detail)`. The whole of a digest is in the
+/// JSON.
 pub(super) fn print(entry: &api::LedgerEntry) {
     output::line(&line(entry));
 }
@@ -187,7 +197,7 @@ fn line(entry: &api::LedgerEntry) -> String {
     });
     let who = match name {
         Some(name) if name == actor.kind => name,
-        Some(name) => format!("{}/{name}", actor.kind),
+        Some(name) => format!("{}/{}", actor.kind, brief(&name)),
         None => actor.kind.clone(),
     };
     let from = match (&actor.address, &actor.address_pseudonym) {
@@ -214,8 +224,22 @@ fn line(entry: &api::LedgerEntry) -> String {
 
 fn object(change: &api::LedgerChange) -> String {
     match &change.of {
-        Some(of) => format!("{} {} of {of}", change.kind, change.id),
-        None => format!("{}/{}", change.kind, change.id),
+        Some(of) => format!("{} {} of {}", change.kind, brief(&change.id), brief(of)),
+        None => format!("{}/{}", change.kind, brief(&change.id)),
+    }
+}
+
+/// A name without the most of a digest at its end, as that of a certificate is.
+fn brief(name: &str) -> String {
+    let (before, last) = match name.rsplit_once('/') {
+        Some((before, last)) => (format!("{before}/"), last),
+        None => (String::new(), name),
+    };
+    let is_digest = last.len() == 64 && last.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digest {
+        format!("{before}{}", shortened(last))
+    } else {
+        name.to_owned()
     }
 }
 
@@ -254,7 +278,7 @@ mod tests {
                 api::LedgerChange {
                     kind: "attachment".into(),
                     id: "pumps".into(),
-                    of: Some("certificate/12".into()),
+                    of: Some(format!("certificate/{}", "12".repeat(32))),
                     before: None,
                     after: None,
                 },
@@ -274,7 +298,7 @@ mod tests {
         };
         assert_eq!(
             line(&entry),
-            "     17  2023-11-14T22:13:20Z  policy.attach  attachment pumps of certificate/12, \
+            "     17  2023-11-14T22:13:20Z  policy.attach  attachment pumps of certificate/121212121212…, \
              device/pump-1  by operator/alice from 192.0.2.1  part 1 of 2  (why: asked)"
         );
         entry.actor.name = None;
