@@ -150,7 +150,8 @@ def test_strangers_are_refused(run):
     elsewhere = Ledger("other.example", ledger.key).grow(3)
     assert witness.add_checkpoint(stranger, 0).status == 403
     assert witness.add_checkpoint(elsewhere, 0).status == 404
-    assert witness.post("add-checkpoint", ledger.request(0).replace(b"old 0", b"old 4")).status == 400
+    too_old = ledger.request(0).replace(b"old 0", b"old 4")
+    assert witness.post("add-checkpoint", too_old).status == 400
     assert witness.post("add-checkpoint", b"hello").status == 400
     assert witness.post("add-checkpoint", b"x" * 300_000).status == 413
     assert witness.post("add-entries", ledger.upload(0)).status == 404
@@ -259,7 +260,7 @@ def test_a_damaged_folder_is_refused_and_never_begun_anew(run, tmp_path):
 
 
 def test_a_hub_has_its_ledger_witnessed(run, tmp_path):
-    """A change is final within 1.5 s: cosigned by two of three witnesses, and held by the mirror."""
+    """A change is final within 1.5 s: two of three witnesses and the mirror have cosigned it."""
     hub = Hub(tmp_path / "hub", ["--ledger-origin", "hub.example/ledger"]).start()
     try:
         vkey = ledger_of(hub)["policy"].split("log ")[1].split()[0]
