@@ -70,6 +70,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, edge: Edge) -> Result<JoinHandle<()>, L
     // Once before anybody reads, so that the tree has all that was ever signed.
     let first = integrator.pass();
     integrator.note(first);
+    integrator.shared.gate.set_started();
     std::thread::Builder::new()
         .name("ledger integrator".into())
         .spawn(move || integrator.run())
