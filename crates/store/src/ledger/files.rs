@@ -43,10 +43,6 @@ impl Unsynced {
     pub(crate) const fn files(&self) -> usize {
         self.files
     }
-
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.files == 0
-    }
 }
 
 impl Files {
@@ -102,13 +98,12 @@ impl Files {
 
     /// Returns when everything that was written, checkpoints too, is on disk. One call for the
     /// whole file system: a flush of each file would cost as much as the one flush of all.
-    pub(crate) fn sync(&self, unsynced: &mut Unsynced) -> Result<(), LedgerError> {
+    pub(crate) fn sync(&self) -> Result<(), LedgerError> {
         if self.durability == Durability::Disk {
             let failed = |error: &std::io::Error| LedgerError::io("sync", &self.folder, error);
             let folder = File::open(&self.folder).map_err(|error| failed(&error))?;
             rustix::fs::syncfs(&folder).map_err(|error| failed(&error.into()))?;
         }
-        *unsynced = Unsynced::default();
         Ok(())
     }
 

@@ -76,9 +76,8 @@ impl Files {
             id: id.full(),
             bytes: bytes_of(hashes),
         };
-        let mut unsynced = Unsynced::default();
-        self.put(&[tile], &mut unsynced)?;
-        self.sync(&mut unsynced)
+        self.put(&[tile], &mut Unsynced::default())?;
+        self.sync()
     }
 }
 
