@@ -14,7 +14,12 @@ use std::{
 
 use rusqlite::Connection;
 
-use super::{edge::Edge, error::LedgerError, files::CHECKPOINT, log::Shared};
+use super::{
+    edge::Edge,
+    error::LedgerError,
+    files::{CHECKPOINT, Unsynced},
+    log::Shared,
+};
 
 /// One at a time.
 const REQUESTS: usize = 1;
@@ -24,6 +29,8 @@ const REQUESTS: usize = 1;
 pub(crate) struct Request {
     /// The edge at the last full bundle that is written.
     pub(crate) written: Edge,
+    /// The files up to there that may not be on disk.
+    pub(crate) files: Unsynced,
     /// The checkpoint to go with it.
     pub(crate) note: String,
 }
@@ -44,12 +51,12 @@ impl Filer {
         let (outgoing, answers) = sync_channel(REQUESTS);
         let work = move || {
             let registry = shared.checkpointer();
-            for Request { written, note } in incoming {
+            for request in incoming {
                 let done = shared
                     .files
-                    .put_note(CHECKPOINT, &note)
-                    .and_then(|()| shared.files.sync());
-                let answer = done.map(|()| written);
+                    .put_note(CHECKPOINT, &request.note)
+                    .and_then(|()| shared.files.sync(&request.files));
+                let answer = done.map(|()| request.written);
                 let went_well = answer.is_ok();
                 if outgoing.send(answer).is_err() {
                     return;

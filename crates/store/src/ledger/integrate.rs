@@ -237,9 +237,9 @@ impl Integrator {
             return;
         }
         self.noted = Some(signed.checkpoint.size);
-        self.unsynced = Unsynced::default();
         self.filer.ask(Request {
             written: self.written.clone(),
+            files: std::mem::take(&mut self.unsynced),
             note: signed.note.to_string(),
         });
     }

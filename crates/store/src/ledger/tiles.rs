@@ -76,8 +76,9 @@ impl Files {
             id: id.full(),
             bytes: bytes_of(hashes),
         };
-        self.put(&[tile], &mut Unsynced::default())?;
-        self.sync()
+        let mut unsynced = Unsynced::default();
+        self.put(&[tile], &mut unsynced)?;
+        self.sync(&unsynced)
     }
 }
 
