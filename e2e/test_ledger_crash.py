@@ -115,6 +115,8 @@ def subjects(entry):
             yield change["id"]
         else:
             yield f"{change['kind']}/{change['id']}"
+    for device in entry.get("detail", {}).get("devices", "").split():
+        yield f"device/{device}"
 
 
 def test_a_crash_at_any_fsync_leaves_state_and_ledger_equal(shim, tmp_path):

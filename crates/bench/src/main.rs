@@ -5,7 +5,7 @@
 //! them, so rates are low and noisy; server CPU per delivery is the figure to compare. Every
 //! scenario is bounded in messages and in time ([`scenario::DEADLINE`]).
 //!
-//! `bench ledger` measures the ledger in the store alone.
+//! `bench ledger` measures the ledger in the store alone, `bench control` what it costs changes.
 //!
 //! This is a tool: no product links it, and it does not know how the hub works inside.
 #![expect(
@@ -16,6 +16,7 @@
 
 mod broker;
 mod client;
+mod control;
 mod ledger;
 mod report;
 mod scenario;
@@ -57,8 +58,10 @@ fn main() -> ExitCode {
     if std::env::var_os(RAISED).is_none() {
         return raise_limits();
     }
-    if std::env::args().nth(1).is_some_and(|name| name == "ledger") {
-        return code(ledger::run(std::env::args().skip(2)));
+    match std::env::args().nth(1).as_deref() {
+        Some("ledger") => return code(ledger::run(std::env::args().skip(2))),
+        Some("control") => return code(control::run(std::env::args().skip(2))),
+        Some(_) | None => {}
     }
     let options = match parse(std::env::args().skip(1)) {
         Ok(options) => options,

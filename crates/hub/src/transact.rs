@@ -1,9 +1,12 @@
 //! The way into the store: what is written carries its entry in the ledger, in one transaction.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use ledger::{Actor, ActorKind, Change, Digest, Entry, Identity, Verb};
-use model::{Refusal, RefusalKind};
+use ledger::{Actor, ActorKind, Change, DEVICES, Digest, Entry, Identity, Verb};
+use model::{CertificateId, Refusal, RefusalKind, limits};
 use store::{Failure, PersonKind, Recorded, WriteTxn};
 
 use crate::{
@@ -138,12 +141,15 @@ impl Draft {
     }
 
     pub(crate) fn record(
-        self,
+        mut self,
         txn: &mut WriteTxn<'_>,
         changes: Vec<Change>,
     ) -> Result<Option<Recorded>, Failure> {
         if changes.is_empty() && !self.even_unchanged {
             return Ok(None);
+        }
+        if let Some(devices) = devices_of_certificates(txn, &changes)? {
+            self.detail.insert(DEVICES.into(), devices);
         }
         let Errand {
             principal,
@@ -188,6 +194,40 @@ impl Draft {
         })
         .map(Some)
     }
+}
+
+/// The devices whose certificates were changed: such an entry is part of their history, too.
+fn devices_of_certificates(
+    txn: &WriteTxn<'_>,
+    changes: &[Change],
+) -> Result<Option<String>, Failure> {
+    let mut devices = BTreeSet::new();
+    let mut certificates = BTreeSet::new();
+    for change in changes {
+        let object = &change.object;
+        let named = match (object.kind.as_str(), &object.of) {
+            ("certificate", None) => Some(object.id.as_str()),
+            (_, Some(of)) => of.strip_prefix("certificate/"),
+            (_, None) => None,
+        };
+        if let Some(Ok(certificate)) = named.map(str::parse::<CertificateId>)
+            && certificates.insert(certificate)
+        {
+            let attached = txn.devices_of_principal(&registry::Principal::Certificate(certificate));
+            devices.extend(attached?.into_iter().map(|attachment| attachment.device));
+        }
+    }
+    let mut names = String::new();
+    for device in devices {
+        // As many as the detail has room for: certificates of so many devices are a mistake.
+        if names.len() + 1 + device.as_str().len() <= limits::LEDGER_DETAIL_VALUE_BYTES {
+            if !names.is_empty() {
+                names.push(' ');
+            }
+            names.push_str(device.as_str());
+        }
+    }
+    Ok((!names.is_empty()).then_some(names))
 }
 
 impl Hub {

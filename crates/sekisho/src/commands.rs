@@ -12,7 +12,9 @@ mod moment;
 mod policies;
 mod status;
 mod timeline;
+mod witness;
 
+use ::witness::Role;
 use clap::CommandFactory as _;
 
 use crate::{
@@ -27,6 +29,8 @@ use crate::{
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Up(options) => crate::up::run(*options),
+        Command::Witness(options) => witness::run(*options, Role::Witness),
+        Command::Mirror(options) => witness::run(*options, Role::Mirror),
         Command::Env { hub, format } => environment::run(&hub.data, format),
         Command::Doctor { data, json } => doctor::run(&data, json),
         Command::Completions { shell } => {
@@ -110,6 +114,8 @@ async fn ask(command: Command) -> Result<(), Failure> {
         Command::Ledger { action } => ledger::run(action).await,
         Command::Status { hub } => status::run(&hub).await,
         Command::Up(_)
+        | Command::Witness(_)
+        | Command::Mirror(_)
         | Command::Env { .. }
         | Command::Doctor { .. }
         | Command::Completions { .. }
