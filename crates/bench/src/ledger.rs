@@ -4,6 +4,8 @@
 //! entry, waits until it is durable, and appends the next.
 
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
     path::PathBuf,
     sync::{
         Arc,
@@ -106,11 +108,13 @@ async fn measure(options: &Options, writers: usize) -> Result<String, Failure> {
         .collect();
     tokio::time::sleep(WARM_UP).await;
     let transactions = store.transactions();
+    let busy = busy()?;
     counting.store(true, Ordering::Relaxed);
     let start = now();
     tokio::time::sleep(Duration::from_secs(options.seconds)).await;
     stop.store(true, Ordering::Relaxed);
     let elapsed = start.elapsed();
+    let busy_after = self::busy()?;
     let transactions = store.transactions() - transactions;
     let mut times = Vec::new();
     for task in tasks {
@@ -139,14 +143,39 @@ async fn measure(options: &Options, writers: usize) -> Result<String, Failure> {
             * 1e3
     };
     let rate = times.len() as f64 / elapsed.as_secs_f64();
+    let mut threads: BTreeMap<&str, f64> = BTreeMap::new();
+    for (thread, (name, nanos)) in &busy_after {
+        let before = busy.get(thread).map_or(0, |(_, nanos)| *nanos);
+        let spent = nanos.saturating_sub(before) as f64 / 1e3 / times.len().max(1) as f64;
+        *threads.entry(name).or_default() += spent;
+    }
+    let threads: Vec<_> = threads
+        .iter()
+        .filter(|(_, micros)| **micros > 0.05)
+        .map(|(name, micros)| format!("{name} {micros:.1}"))
+        .collect();
     let shared = times.len() as f64 / transactions.max(1) as f64;
     Ok(format!(
-        "{writers:>7}  {rate:>9.0}  {:>6.1}  {:>6.1}  {:>6.1}  {behind:>17}  {:>14.2}  {bytes:>5}   ({shared:.0} entries per transaction)",
+        "{writers:>7}  {rate:>9.0}  {:>6.1}  {:>6.1}  {:>6.1}  {behind:>17}  {:>14.2}  {bytes:>5}   {shared:.0} a transaction; CPU us an entry: {}",
         at(0.5),
         at(0.99),
         at(1.0),
         caught_up.as_secs_f64(),
+        threads.join(", "),
     ))
+}
+
+/// Every thread's name and the nanoseconds it was on a CPU, by its number.
+fn busy() -> Result<BTreeMap<OsString, (String, u64)>, Failure> {
+    let mut threads = BTreeMap::new();
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        let thread = thread?;
+        let name = std::fs::read_to_string(thread.path().join("comm"))?;
+        let times = std::fs::read_to_string(thread.path().join("schedstat"))?;
+        let nanos = times.split(' ').next().unwrap_or_default().parse()?;
+        threads.insert(thread.file_name(), (name.trim().to_owned(), nanos));
+    }
+    Ok(threads)
 }
 
 /// An entry of about 350 bytes.

@@ -10,6 +10,7 @@ mod compare;
 mod copy;
 mod edge;
 mod error;
+mod filer;
 mod files;
 mod index;
 mod integrate;

@@ -212,6 +212,7 @@ pub(crate) fn write(
     mut recorder: Recorder,
 ) {
     inbox.run(LAYOUT.name, |jobs| {
+        recorder.hold_up();
         commit(&mut file, capture, &mut recorder, jobs)?;
         recorder.committed();
         Ok::<_, rusqlite::Error>(())

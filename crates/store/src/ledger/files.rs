@@ -35,19 +35,19 @@ pub(crate) struct Files {
 /// What is written and not yet on disk.
 #[derive(Debug, Default)]
 pub(crate) struct Unsynced {
-    files: usize,
+    files: Vec<PathBuf>,
     folders: BTreeSet<PathBuf>,
 }
 
 impl Unsynced {
     pub(crate) const fn files(&self) -> usize {
-        self.files
-    }
-
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.files == 0
+        self.files.len()
     }
 }
+
+/// Files up to which each is flushed by itself. Above it, one flush of the whole file system costs
+/// less, though it waits for what others have written, too. Hub.
+const FLUSHED_ALONE: usize = 16;
 
 impl Files {
     pub(crate) fn new(data: &Path, durability: Durability) -> Self {
@@ -95,21 +95,32 @@ impl Files {
                 unsynced.folders.insert(folder.to_path_buf());
             }
             replace(&path, &tile.bytes)?;
-            unsynced.files += 1;
+            unsynced.files.push(path);
         }
         Ok(())
     }
 
-    /// Returns when everything that was written, checkpoints too, is on disk. One call for the
-    /// whole file system: a flush of each file would cost as much as the one flush of all.
-    pub(crate) fn sync(&self, unsynced: &mut Unsynced) -> Result<(), LedgerError> {
-        if self.durability == Durability::Disk {
+    /// Returns when `unsynced` and the names of checkpoints are on disk.
+    pub(crate) fn sync(&self, unsynced: &Unsynced) -> Result<(), LedgerError> {
+        if self.durability == Durability::Process {
+            return Ok(());
+        }
+        if unsynced.files.len() > FLUSHED_ALONE {
             let failed = |error: &std::io::Error| LedgerError::io("sync", &self.folder, error);
             let folder = File::open(&self.folder).map_err(|error| failed(&error))?;
-            rustix::fs::syncfs(&folder).map_err(|error| failed(&error.into()))?;
+            return rustix::fs::syncfs(&folder).map_err(|error| failed(&error.into()));
         }
-        *unsynced = Unsynced::default();
-        Ok(())
+        let mut folders = BTreeSet::from([self.folder.as_path()]);
+        for folder in &unsynced.folders {
+            let ours = |above: &&Path| above.starts_with(&self.folder);
+            folders.extend(folder.ancestors().take_while(ours));
+        }
+        let files = unsynced.files.iter().map(PathBuf::as_path);
+        files.chain(folders).try_for_each(|path| {
+            File::open(path)
+                .and_then(|file| file.sync_all())
+                .map_err(|error| LedgerError::io("sync", path, &error))
+        })
     }
 
     /// A checkpoint's text; `None` when there is none.

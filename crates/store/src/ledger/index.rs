@@ -259,13 +259,13 @@ impl Writer {
             files: &shared.files,
             edge: &edge,
         };
-        let kept = self.read(shared, &tree, end);
+        let kept = self.read(&tree, end);
         self.indexed(shared, end, kept) && end < edge.size()
     }
 
-    fn read(&mut self, shared: &Shared, tree: &Tree<'_>, end: u64) -> Result<(), LedgerError> {
+    fn read(&mut self, tree: &Tree<'_>, end: u64) -> Result<(), LedgerError> {
         let mut postings = Postings::default();
-        tree.visit(&shared.registry, self.next, |index, entry| {
+        tree.visit(self.next, &mut |index, entry| {
             if index >= end {
                 return Ok(Flow::Stop);
             }

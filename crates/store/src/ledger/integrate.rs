@@ -8,13 +8,13 @@
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use model::limits;
-use rusqlite::Connection;
 use tlog::TILE_WIDTH;
 
 use super::{
     edge::{Edge, FullTile},
     error::LedgerError,
-    files::{CHECKPOINT, Unsynced},
+    filer::{Filer, Request},
+    files::Unsynced,
     index::{self, Index},
     log::Shared,
     outbox::{self, Waited},
@@ -33,6 +33,9 @@ const CHECKPOINTS_PER_SYNC: u32 = 10;
 /// Written files after which they are brought to disk.
 const FILES_PER_SYNC: usize = 256;
 
+/// Longest that an end waits for the disk.
+const LONGEST_FLUSH: Duration = Duration::from_secs(60);
+
 /// How long to wait before a file that could not be written is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -50,12 +53,12 @@ struct Integrator {
     noted: Option<u64>,
     /// The search index; none before the first pass, or when it cannot be had.
     index: Option<index::Writer>,
-    /// Another connection to the registry, to move its write-ahead log into the file.
-    checkpointer: Option<Connection>,
+    filer: Filer,
 }
 
 pub(crate) fn spawn(shared: Arc<Shared>, edge: Edge) -> Result<JoinHandle<()>, LedgerError> {
     let folder = shared.files.folder().to_path_buf();
+    let filer = Filer::spawn(Arc::clone(&shared))?;
     let mut integrator = Integrator {
         shared,
         durable: edge.clone(),
@@ -65,11 +68,12 @@ pub(crate) fn spawn(shared: Arc<Shared>, edge: Edge) -> Result<JoinHandle<()>, L
         checkpoints: 0,
         noted: None,
         index: None,
-        checkpointer: None,
+        filer,
     };
     // Once before anybody reads, so that the tree has all that was ever signed.
     let first = integrator.pass();
     integrator.note(first);
+    integrator.shared.gate.set_started();
     std::thread::Builder::new()
         .name("ledger integrator".into())
         .spawn(move || integrator.run())
@@ -79,7 +83,6 @@ pub(crate) fn spawn(shared: Arc<Shared>, edge: Edge) -> Result<JoinHandle<()>, L
 impl Integrator {
     fn run(&mut self) {
         self.index = Index::open(&self.shared);
-        self.checkpointer = self.shared.checkpointer();
         loop {
             let outcome = self.pass();
             let pause = self.note(outcome);
@@ -92,10 +95,13 @@ impl Integrator {
             }
             if !behind && self.is_idle() {
                 self.forget();
-                let longest = if self.checkpoints > 0 || self.shared.gate.has_filed_entries() {
-                    CHECKPOINT_PAUSE * CHECKPOINTS_PER_SYNC
-                } else {
+                let is_done = self.checkpoints == 0
+                    && !self.filer.is_busy()
+                    && !self.shared.gate.has_filed_entries();
+                let longest = if is_done {
                     Duration::from_secs(3600)
+                } else {
+                    CHECKPOINT_PAUSE * CHECKPOINTS_PER_SYNC
                 };
                 match self.shared.gate.wait(longest) {
                     Waited::Rung => {}
@@ -105,9 +111,7 @@ impl Integrator {
                 }
             }
         }
-        // The last words: the next start then has nothing to write again.
-        let last = self.pass().and_then(|()| self.sync());
-        if let Err(error) = last {
+        if let Err(error) = self.end() {
             tracing::warn!(%error, "the ledger's files were not brought to disk; the next start does");
         }
         while self.shared.gate.has_filed_entries() {
@@ -116,6 +120,14 @@ impl Integrator {
                 break;
             }
         }
+    }
+
+    /// The last words: the next start then has nothing to write again.
+    fn end(&mut self) -> Result<(), LedgerError> {
+        self.filed(LONGEST_FLUSH)?;
+        self.pass()?;
+        self.file();
+        self.filed(LONGEST_FLUSH)
     }
 
     /// Indexes some of what is not indexed yet. Whether there is more.
@@ -157,7 +169,10 @@ impl Integrator {
 
     /// Takes in what is recorded, and signs.
     fn pass(&mut self) -> Result<(), LedgerError> {
-        while !self.is_idle() {
+        self.filed(Duration::ZERO)?;
+        // What is recorded meanwhile is for the next checkpoint.
+        let target = self.shared.gate.recorded();
+        while self.edge.size() < target {
             let from = self.edge.size();
             let registry = &self.shared.registry;
             let entries = registry.with(|file| outbox::read(file, from, BATCH))?;
@@ -182,14 +197,14 @@ impl Integrator {
             if let Some(index) = &mut self.index {
                 index.follow(&self.shared, from, &entries, self.edge.root());
             }
-            if self.unsynced.files() >= FILES_PER_SYNC {
+            if self.unsynced.files() >= FILES_PER_SYNC && !self.filer.is_busy() {
                 self.sign();
-                self.sync()?;
+                self.file();
             }
         }
         self.sign();
         if self.checkpoints >= CHECKPOINTS_PER_SYNC {
-            self.sync()?;
+            self.file();
         }
         Ok(())
     }
@@ -207,39 +222,35 @@ impl Integrator {
         }
     }
 
-    /// Brings files to disk, and lets the registry forget the entries they hold. The checkpoint
-    /// goes with them: on disk it tells the next start what the tree must at least be, and the
-    /// entries it covers are all durable, so that it may lag behind the one that is served.
-    fn sync(&mut self) -> Result<(), LedgerError> {
+    /// Has files brought to disk. The checkpoint goes with them: on disk it tells the next start
+    /// what the tree must at least be, and the entries it covers are all durable, so that it may
+    /// lag behind the one that is served.
+    fn file(&mut self) {
+        if self.filer.is_busy() {
+            return;
+        }
         self.checkpoints = 0;
         let Some(signed) = self.shared.latest() else {
-            return Ok(());
-        };
-        if self.noted != Some(signed.checkpoint.size) {
-            let text = signed.note.to_string();
-            self.shared.files.put_note(CHECKPOINT, &text)?;
-            self.noted = Some(signed.checkpoint.size);
-        } else if self.unsynced.is_empty() {
-            return Ok(());
-        }
-        self.shared.files.sync(&mut self.unsynced)?;
-        self.durable = self.written.clone();
-        self.shared.gate.set_filed(self.durable.size());
-        self.move_log();
-        Ok(())
-    }
-
-    /// Moves the registry's write-ahead log into its file while the writer goes on, which otherwise
-    /// does it itself while everybody waits.
-    fn move_log(&self) {
-        let Some(file) = &self.checkpointer else {
             return;
         };
-        let moved = file.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        if let Err(error) = moved {
-            // The writer does it when the log has grown long.
-            tracing::debug!(%error, "the registry's log was not moved");
+        if self.noted == Some(signed.checkpoint.size) && self.unsynced.files() == 0 {
+            return;
         }
+        self.noted = Some(signed.checkpoint.size);
+        self.filer.ask(Request {
+            written: self.written.clone(),
+            files: std::mem::take(&mut self.unsynced),
+            note: signed.note.to_string(),
+        });
+    }
+
+    /// Lets the registry forget what has been brought to disk.
+    fn filed(&mut self, longest: Duration) -> Result<(), LedgerError> {
+        if let Some(durable) = self.filer.answer(longest)? {
+            self.shared.gate.set_filed(durable.size());
+            self.durable = durable;
+        }
+        Ok(())
     }
 
     /// Gives the registry's writer an occasion to forget what files hold, when nobody else does.

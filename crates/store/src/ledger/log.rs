@@ -303,8 +303,12 @@ impl Ledger {
     ///
     /// [`LedgerError::Damaged`] when its bundle is.
     pub fn entry_bytes(&self, index: u64) -> Result<Option<Vec<u8>>, LedgerError> {
-        let edge = self.shared.edge();
-        self.tree(&edge).entry(&self.shared.registry, index)
+        let mut found = None;
+        self.shared.visit(index, |_, entry| {
+            found = Some(entry.to_vec());
+            Ok(Flow::Stop)
+        })?;
+        Ok(found)
     }
 
     /// An entry, also one that is not in the tree yet.
@@ -327,16 +331,14 @@ impl Ledger {
         if limit == 0 {
             return Ok(entries);
         }
-        let edge = self.shared.edge();
-        self.tree(&edge)
-            .visit(&self.shared.registry, from, |index, entry| {
-                entries.push((index, decode(index, entry)?));
-                Ok(if entries.len() < limit {
-                    Flow::Go
-                } else {
-                    Flow::Stop
-                })
-            })?;
+        self.shared.visit(from, |index, entry| {
+            entries.push((index, decode(index, entry)?));
+            Ok(if entries.len() < limit {
+                Flow::Go
+            } else {
+                Flow::Stop
+            })
+        })?;
         Ok(entries)
     }
 
@@ -346,11 +348,7 @@ impl Ledger {
     ///
     /// [`LedgerError`] when a file is damaged or cannot be read.
     pub fn search(&self, query: &Query) -> Result<Vec<(u64, Entry)>, LedgerError> {
-        let edge = self.shared.edge();
-        let tree = self.tree(&edge);
-        let index = self.shared.index.get();
-        let recorded = self.shared.gate.recorded();
-        search::search(&tree, &self.shared.registry, recorded, index, query)
+        search::search(&self.shared, query)
     }
 
     /// The root of the tree when it had `size` entries.

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -26,6 +26,10 @@ const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
 /// Entries that a transaction removes from the outbox at least, if files hold so many.
 const FORGOTTEN_AT_ONCE: u64 = 512;
 
+/// Longest that the writer waits for the integrator before a transaction. Hub: a client waits for
+/// its answer meanwhile.
+const HOLD_UP: Duration = Duration::from_millis(250);
+
 /// Where a deed stands in the ledger.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Recorded {
@@ -46,8 +50,12 @@ pub(crate) struct Gate {
     forgotten: AtomicU64,
     /// Why the integrator cannot write its files, if it cannot.
     trouble: Mutex<Option<String>>,
+    /// Whether the integrator runs.
+    started: AtomicBool,
     bell: Mutex<Bell>,
     rung: Condvar,
+    /// `filed` has moved.
+    progress: Condvar,
 }
 
 /// Why a wait ended.
@@ -83,6 +91,29 @@ impl Gate {
 
     pub(crate) fn set_filed(&self, filed: u64) {
         self.filed.store(filed, Ordering::Release);
+        let _bell = self.bell();
+        self.progress.notify_all();
+    }
+
+    /// Holds the writer up while half of what may wait does, so that entries come no faster than
+    /// files can be written. Where they cannot be written at all, waiting does not help.
+    fn hold_up(&self, next: u64) {
+        let is_far = || {
+            let waiting = next.saturating_sub(self.filed());
+            waiting > limits::LEDGER_OUTBOX_ENTRIES / 2 && self.trouble().is_none()
+        };
+        if is_far() && self.started.load(Ordering::Acquire) {
+            let bell = self.bell();
+            let _passed = self
+                .progress
+                .wait_timeout_while(bell, HOLD_UP, |bell| !bell.stop && is_far())
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// From now on the integrator takes entries.
+    pub(crate) fn set_started(&self) {
+        self.started.store(true, Ordering::Release);
     }
 
     pub(crate) fn trouble(&self) -> Option<String> {
@@ -108,6 +139,7 @@ impl Gate {
     pub(crate) fn stop(&self) {
         self.bell().stop = true;
         self.rung.notify_all();
+        self.progress.notify_all();
     }
 
     /// Waits until rung or stopped, at most `longest`.
@@ -211,6 +243,11 @@ impl Recorder {
             undo: Vec::new(),
             gate,
         })
+    }
+
+    /// Before a transaction.
+    pub(crate) fn hold_up(&self) {
+        self.gate.hold_up(self.stored.next);
     }
 
     pub(crate) const fn mark(&self) -> Mark {
