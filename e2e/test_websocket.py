@@ -350,6 +350,16 @@ def test_a_browser_of_any_origin_may_connect_and_chooses_a_subprotocol(hub, open
     web.connected(unique("browser"))
 
 
+def test_a_page_of_another_origin_cannot_use_the_browsers_certificate(hub, workshop, opened):
+    device = workshop.device()
+    with pytest.raises(NotSwitched) as refused:
+        WebSocket(hub, "/mqtt", device, Origin="https://app.example")
+    assert refused.value.status == 403
+    assert refused.value.headers["x-sekisho-reason"] == "websocket.origin"
+    own = f"https://{hub.host}:{hub.https_port}"
+    opened(WebSocket(hub, "/mqtt", device, Origin=own)).connected(device.name)
+
+
 # --- frames -------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &["store"]),
     ("hub", &["hub"]),
     ("edge-base", &["listen", "dialect"]),
-    ("edge", &["dialect-aws", "mqtt", "https"]),
+    ("edge", &["dialect-aws", "mqtt", "https", "witness"]),
     ("program", &["sekisho"]),
     ("tool", &["testkit"]),
     ("bench", &["bench", "xtask"]),

@@ -6,6 +6,7 @@
 mod certificates;
 mod decision;
 mod devices;
+mod ledger;
 mod messages;
 mod policies;
 mod routes;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use certificates::{Certificate, CertificateStatus};
 pub use decision::{Action, Answer, Decision, Explanation, Outcome, Question, Variable};
 pub use devices::{Connection, Device, DeviceDetails, IssuedDevice, NewDevice, Subscription};
+pub use ledger::{Erased, Erasure, Ledger, LedgerActor, LedgerChange, LedgerEntry, LedgerState};
 pub use messages::{Message, Publication};
 pub use policies::{NewPolicy, Policy, PolicyDetails, PolicyTarget};
 pub use routes::{ROUTES, Route, openapi};

@@ -159,13 +159,15 @@ impl Api {
         let request_id = Arc::clone(&admitted.request_id);
         match self.carry_out(admitted, head, body, sender).await {
             Ok(answer) => answer,
-            Err(failure) => {
-                if failure.kind() == RefusalKind::Internal {
-                    tracing::error!(%request_id, ?failure, "an AWS request failed");
-                }
-                failure.respond(service, &request_id)
-            }
+            Err(failure) => Self::failed(failure, service, &request_id),
         }
+    }
+
+    fn failed(failure: Failure, service: Service, request_id: &str) -> Response<Bytes> {
+        if failure.kind() == RefusalKind::Internal {
+            tracing::error!(%request_id, ?failure, "an AWS request failed");
+        }
+        failure.respond(service, request_id)
     }
 
     /// The answer to an admitted request whose body is larger than the hub reads.
@@ -226,13 +228,17 @@ impl Api {
             Proof::Signature(claim) => {
                 claim.verify(head, &body, &self.signatures, self.hub.now())?;
                 let scope = claim.scope();
-                let caller = Caller::operator(&scope.key_id, Some(peer));
+                let caller = Caller::operator(&scope.key_id, Some(peer))
+                    .asking(Arc::clone(&admitted.request_id));
                 (caller, scope.region.clone())
             }
             Proof::Certificate(der) => {
                 let credentials = Credentials::Certificate(Arc::clone(der));
                 let caller = self.hub.authenticate(&credentials, None, peer)?;
-                (caller, self.config.region.clone())
+                (
+                    caller.asking(Arc::clone(&admitted.request_id)),
+                    self.config.region.clone(),
+                )
             }
         };
         let service = admitted.service;
@@ -255,8 +261,11 @@ impl Api {
             labels: route.labels,
             request_id: &admitted.request_id,
         };
-        let reply = dispatch::dispatch(&call, route.operation).await?;
-        Ok(reply.respond(&admitted.request_id))
+        let answer = match dispatch::dispatch(&call, route.operation).await {
+            Ok(reply) => reply.respond(&admitted.request_id),
+            Err(failure) => Self::failed(failure, service, &admitted.request_id),
+        };
+        Ok(with_ledger_index(answer, &caller))
     }
 
     /// Unique among the requests of this hub, in the shape clients expect of a request id.
@@ -271,6 +280,16 @@ impl Api {
         )
         .into()
     }
+}
+
+/// Says under which number the ledger holds what was done.
+fn with_ledger_index(mut answer: Response<Bytes>, caller: &Caller) -> Response<Bytes> {
+    if let Some(index) = caller.ledger_index() {
+        answer
+            .headers_mut()
+            .insert(dialect::LEDGER_INDEX_HEADER, index.into());
+    }
+    answer
 }
 
 /// A head that may go on: the service, the operation unless the body names it, and the proof.

@@ -115,6 +115,7 @@ impl Device {
             HubConfig {
                 profile: Profile::Standard,
                 account,
+                require_cosigned: None,
             },
         )
         .unwrap();

@@ -358,6 +358,7 @@ impl Fleet {
             HubConfig {
                 profile: Profile::Standard,
                 account: "123456789012".into(),
+                require_cosigned: None,
             },
         )
         .unwrap();
@@ -389,7 +390,10 @@ impl Fleet {
             .hub
             .authorize::<act::ManageDevices>(&operator, "all")
             .unwrap();
-        self.hub.transact(permit, job).await.unwrap();
+        self.hub
+            .transact(permit, ledger::Verb::DeviceUpdate, job)
+            .await
+            .unwrap();
     }
 
     /// Registers a device with certificates of a status, each with its policies.

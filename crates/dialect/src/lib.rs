@@ -11,6 +11,9 @@ use model::{Refusal, TopicFilter, TopicName};
 use mqtt_proto::{PublishProperties, QoS};
 use std::{num::NonZeroU16, sync::Arc};
 
+/// The header of HTTP answers that says where in the ledger stands what was done: a decimal index.
+pub const LEDGER_INDEX_HEADER: &str = "x-sekisho-ledger-index";
+
 /// What a peer says of itself in CONNECT, with what the handshake proved.
 #[derive(Clone, Debug)]
 pub struct Hello<'a> {

@@ -35,6 +35,7 @@ pub struct Site {
     operators: axum::Router,
     token: Token,
     ready: Box<dyn Fn() -> bool + Send + Sync>,
+    ledger_is_public: Box<dyn Fn() -> bool + Send + Sync>,
     figures: Box<dyn Fn() -> Vec<Figure> + Send + Sync>,
     development: Option<Box<dyn Development>>,
 }
@@ -49,6 +50,7 @@ impl Site {
             operators,
             token,
             ready: Box::new(|| true),
+            ledger_is_public: Box::new(|| false),
             figures: Box::new(Vec::new),
             development: None,
         }
@@ -72,6 +74,14 @@ impl Site {
     #[must_use]
     pub fn with_readiness(mut self, ready: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         self.ready = Box::new(ready);
+        self
+    }
+
+    /// Whether everybody may read the ledger's files at `/ledger/`; without this, nobody may
+    /// without the token.
+    #[must_use]
+    pub fn with_ledger(mut self, is_public: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.ledger_is_public = Box::new(is_public);
         self
     }
 
@@ -109,7 +119,10 @@ impl Site {
             return self.develop(&head, rest);
         }
         if path == "/api/v1" || path.starts_with("/api/v1/") {
-            return self.operate(head, incoming).await;
+            return self.operate(head, incoming, peer).await;
+        }
+        if path.starts_with("/ledger/") {
+            return self.operate(head, incoming, peer).await;
         }
         if path == websocket::PATH
             && let Some(door) = &self.door
@@ -152,8 +165,9 @@ impl Site {
         }
     }
 
-    async fn operate(&self, head: Parts, incoming: Incoming) -> Response<Body> {
-        if !self.token.opens(&head.headers) {
+    async fn operate(&self, mut head: Parts, incoming: Incoming, peer: &Peer) -> Response<Body> {
+        let is_open = (self.ledger_is_public)() && is_ledger_file(&head);
+        if !is_open && !self.token.opens(&head.headers) {
             let mut answer = reply(
                 StatusCode::UNAUTHORIZED,
                 "operator.token",
@@ -176,6 +190,7 @@ impl Site {
             }
             Err(BodyError::Broken) => return closing(timed_out().map(|()| Body::empty())),
         };
+        head.extensions.insert(peer.clone());
         let request = Request::from_parts(head, Body::from(body));
         // A router is always ready and cannot fail.
         let Ok(answer) = self.operators.clone().call(request).await;
@@ -218,6 +233,12 @@ impl Site {
             ),
         }
     }
+}
+
+/// Whether the request is for one of the ledger's files, which change nothing.
+fn is_ledger_file(head: &Parts) -> bool {
+    let reads = matches!(head.method, Method::GET | Method::HEAD);
+    reads && head.uri.path().starts_with("/ledger/")
 }
 
 fn advance_seconds(head: &Parts) -> Option<u64> {

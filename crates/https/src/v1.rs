@@ -5,6 +5,7 @@
 mod certificates;
 mod devices;
 mod explain;
+mod ledger;
 mod lines;
 mod messages;
 mod policies;
@@ -18,13 +19,14 @@ use std::{borrow::Cow, sync::Arc};
 use axum::{
     Json, Router,
     body::{Body, Bytes},
-    extract::Query,
+    extract::{FromRequestParts, Query, Request, State},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use dialect::Dialect;
-use http::StatusCode;
-use hub::{Caller, Hub};
+use http::{HeaderValue, StatusCode, request::Parts};
+use hub::{Caller, Hub, PeerFacts};
 use model::{Refusal, RefusalKind};
 use serde::de::DeserializeOwned;
 
@@ -43,38 +45,82 @@ pub struct Setup {
     pub version: Cow<'static, str>,
 }
 
-/// What every handler sees.
+/// What all requests share.
 #[derive(Clone)]
-struct Site(Arc<Inner>);
+struct Shared(Arc<Inner>);
 
 struct Inner {
     hub: Hub,
     setup: Setup,
-    operator: Caller,
+}
+
+/// What a handler sees: the site, and who asks.
+#[derive(Clone)]
+struct Site {
+    shared: Shared,
+    operator: Arc<Caller>,
 }
 
 impl Site {
     fn hub(&self) -> &Hub {
-        &self.0.hub
+        &self.shared.0.hub
     }
 
     fn setup(&self) -> &Setup {
-        &self.0.setup
+        &self.shared.0.setup
     }
 
     /// Whoever has shown the token.
     fn operator(&self) -> &Caller {
-        &self.0.operator
+        &self.operator
+    }
+}
+
+impl FromRequestParts<Shared> for Site {
+    type Rejection = Refused;
+
+    async fn from_request_parts(head: &mut Parts, shared: &Shared) -> Result<Self, Refused> {
+        match head.extensions.get::<Arc<Caller>>() {
+            Some(operator) => Ok(Self {
+                shared: shared.clone(),
+                operator: Arc::clone(operator),
+            }),
+            None => Err(Refused(Refusal::internal("nobody asked"))),
+        }
+    }
+}
+
+/// Says who asks, and afterwards under which number the ledger holds what was done.
+async fn identify(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions_mut().remove::<crate::Peer>();
+    let request_id = shared.0.hub.new_request_id();
+    let operator = Caller::operator("token", peer.map(PeerFacts::from)).asking(request_id.clone());
+    let operator = Arc::new(operator);
+    request.extensions_mut().insert(Arc::clone(&operator));
+    let mut answer = next.run(request).await;
+    if let Ok(id) = HeaderValue::from_str(&request_id) {
+        answer.headers_mut().insert("x-request-id", id);
+    }
+    if let Some(index) = operator.ledger_index() {
+        answer
+            .headers_mut()
+            .insert(dialect::LEDGER_INDEX_HEADER, index.into());
+    }
+    answer
+}
+
+impl From<crate::Peer> for PeerFacts {
+    fn from(peer: crate::Peer) -> Self {
+        Self {
+            address: peer.address,
+            server_name: peer.server_name,
+        }
     }
 }
 
 /// The routes of REST v1. Whoever mounts them has checked the operator's token.
 pub fn router(hub: Hub, setup: Setup) -> Router {
-    let site = Site(Arc::new(Inner {
-        hub,
-        setup,
-        operator: Caller::operator("token", None),
-    }));
+    let shared = Shared(Arc::new(Inner { hub, setup }));
     Router::new()
         .route("/api/v1/devices", get(devices::list).post(devices::add))
         .route(
@@ -100,11 +146,23 @@ pub fn router(hub: Hub, setup: Setup) -> Router {
         .route("/api/v1/trace", get(timeline::trace))
         .route("/api/v1/tail", get(messages::tail))
         .route("/api/v1/publish", post(messages::publish))
+        .route("/api/v1/ledger", get(ledger::status))
+        .route("/api/v1/ledger/entries", get(ledger::entries))
+        .route("/api/v1/ledger/entries/{index}", get(ledger::one))
+        .route("/api/v1/ledger/proofs/{index}", get(ledger::proof))
+        .route("/api/v1/ledger/tail", get(ledger::tail))
+        .route("/api/v1/ledger/state", get(ledger::state))
+        .route("/api/v1/ledger/erasures", post(ledger::erase))
+        .route("/api/v1/ledger/exports", post(ledger::export))
+        .route("/api/v1/backups", post(ledger::backup))
+        .route("/ledger/checkpoint", get(ledger::checkpoint))
+        .route("/ledger/tile/{*path}", get(ledger::tile))
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/openapi.json", get(status::openapi))
         .method_not_allowed_fallback(wrong_method)
         .fallback(unknown_path)
-        .with_state(site)
+        .layer(middleware::from_fn_with_state(shared.clone(), identify))
+        .with_state(shared)
 }
 
 async fn wrong_method() -> Response {

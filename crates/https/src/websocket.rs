@@ -4,8 +4,8 @@
 //! Behind it a [`WebSocket`] is a byte stream like any other, on which the MQTT service speaks;
 //! HTTP and its buffers are gone by then.
 //!
-//! Browsers are served like anybody else: what opens the door is in the URL, and nothing that a
-//! browser would add on its own (cookies) counts, so `Origin` is not looked at.
+//! Browsers are served like anybody else. Whether their `Origin` matters is the door's to say: it
+//! does not where the URL alone opens it.
 //!
 //! Source: RFC 6455 §4; MQTT 5.0 §6.
 

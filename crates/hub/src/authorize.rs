@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use model::{ClientId, Decision, Outcome, ReasonId, Refusal, RefusalKind};
 use policy::{Action, Context, Request, Resource};
 
-use crate::{Caller, Hub, Principal};
+use crate::{Caller, Hub, Principal, caller::Errand};
 
 /// Something that needs permission, and what it is done to.
 pub trait Act {
@@ -34,6 +34,10 @@ pub mod act {
         ManageCertificates "manage certificates"
         /// Changing policies and their attachments.
         ManagePolicies "manage policies"
+        /// Erasing from the ledger and exporting it.
+        ManageLedger "manage the ledger"
+        /// Reading the ledger.
+        ReadLedger "read the ledger"
         /// Changing settings of the hub.
         ManageSettings "manage settings"
         /// Reading the registry.
@@ -59,7 +63,7 @@ pub mod act {
 #[derive(Debug)]
 #[must_use = "a permit that opens nothing was asked for in vain"]
 pub struct Permit<A: Act> {
-    principal: Principal,
+    errand: Errand,
     target: String,
     act: PhantomData<A>,
 }
@@ -68,7 +72,12 @@ impl<A: Act> Permit<A> {
     /// Who may.
     #[must_use]
     pub const fn principal(&self) -> &Principal {
-        &self.principal
+        &self.errand.principal
+    }
+
+    /// Who may, how it came, and what it asked with.
+    pub(crate) const fn errand(&self) -> &Errand {
+        &self.errand
     }
 
     /// To what.
@@ -79,34 +88,6 @@ impl<A: Act> Permit<A> {
 }
 
 impl Hub {
-    /// Runs `job` in the store's next transaction, for whoever holds the permit, and returns once
-    /// it is on disk.
-    ///
-    /// # Errors
-    ///
-    /// What `job` returns, and [`RefusalKind::Unavailable`] when nothing can be written.
-    pub async fn transact<A, T, E>(
-        &self,
-        permit: Permit<A>,
-        job: impl FnOnce(&mut store::WriteTxn<'_>) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, Refusal>
-    where
-        A: Act,
-        T: Send + 'static,
-        E: From<store::Failure> + Into<Refusal> + Send + 'static,
-    {
-        let done = self.0.store.write(job).await.map_err(Into::into);
-        // The ledger (issue 3) takes the entry from the permit here, in the same transaction.
-        tracing::debug!(
-            act = A::NAME,
-            principal = %permit.principal,
-            target = permit.target,
-            done = done.is_ok(),
-            "transaction"
-        );
-        done
-    }
-
     /// Asks for an operator's act. Devices may not do these.
     ///
     /// # Errors
@@ -115,7 +96,7 @@ impl Hub {
     pub fn authorize<A: Act>(&self, caller: &Caller, target: &str) -> Result<Permit<A>, Refusal> {
         if caller.access().unrestricted {
             return Ok(Permit {
-                principal: caller.principal().clone(),
+                errand: caller.errand(),
                 target: target.into(),
                 act: PhantomData,
             });
@@ -143,7 +124,7 @@ impl Hub {
     ) -> Result<Permit<A>, Refusal> {
         self.check(caller, action, resource, &Context::default())?;
         Ok(Permit {
-            principal: caller.principal().clone(),
+            errand: caller.errand(),
             target: resource.to_string(),
             act: PhantomData,
         })

@@ -2,8 +2,11 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -77,6 +80,34 @@ pub struct Caller {
     /// How often the registry had changed before it was asked about this caller.
     as_of: u64,
     records: Mutex<Records>,
+    request_id: Option<Arc<str>>,
+    receipt: Arc<Receipt>,
+}
+
+/// The last entry that was made in the ledger for a caller.
+#[derive(Debug, Default)]
+pub(crate) struct Receipt(AtomicU64);
+
+impl Receipt {
+    const NOTHING: u64 = u64::MAX;
+
+    pub(crate) fn put(&self, index: u64) {
+        self.0.store(!index, Ordering::Release);
+    }
+
+    /// Stored as its complement, so that zero, the default, is no index.
+    fn get(&self) -> Option<u64> {
+        Some(!self.0.load(Ordering::Acquire)).filter(|index| *index != Self::NOTHING)
+    }
+}
+
+/// Who asks for one thing, and with which request: what the ledger tells about an entry's author.
+#[derive(Clone, Debug)]
+pub(crate) struct Errand {
+    pub(crate) principal: Principal,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) request_id: Option<Arc<str>>,
+    pub(crate) receipt: Arc<Receipt>,
 }
 
 /// What the registry says about a caller at one moment.
@@ -118,6 +149,30 @@ impl Caller {
         }
     }
 
+    /// The same caller, asking with the request `id`, which its entries in the ledger will name.
+    #[must_use]
+    pub fn asking(self, id: Arc<str>) -> Self {
+        Self {
+            request_id: Some(id),
+            ..self
+        }
+    }
+
+    /// The index of the last entry in the ledger that was made for this caller.
+    #[must_use]
+    pub fn ledger_index(&self) -> Option<u64> {
+        self.receipt.get()
+    }
+
+    pub(crate) fn errand(&self) -> Errand {
+        Errand {
+            principal: self.principal.clone(),
+            address: self.peer.as_ref().map(|peer| peer.address.ip()),
+            request_id: self.request_id.clone(),
+            receipt: Arc::clone(&self.receipt),
+        }
+    }
+
     /// The author of a will from before the hub restarted, of whom no more is known. The registry
     /// is asked when it is published.
     pub(crate) fn remembered(client_id: ClientId, id: CertificateId) -> Self {
@@ -148,6 +203,8 @@ impl Caller {
             peer,
             as_of: 0,
             records: Mutex::default(),
+            request_id: None,
+            receipt: Arc::default(),
             access: ArcSwap::from_pointee(Access {
                 facts: Facts::new(None, address),
                 unrestricted: true,
@@ -240,6 +297,8 @@ impl Hub {
                 access: ArcSwap::from_pointee(access),
                 as_of,
                 records: Mutex::default(),
+                request_id: None,
+                receipt: Arc::default(),
             })
         });
         result.inspect_err(|refusal| {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ledger::Verb;
 use model::{CertificateId, Refusal, RefusalKind, Timestamp};
 use registry::{CertificateRecord, CertificateStatus, PolicyTarget, Principal, Validity};
 use store::{CertificatePlace, Order, ReadTxn};
@@ -61,7 +62,9 @@ impl Hub {
         let now = self.now();
         let identity = identity_for(self, common_name, key, now).await?;
         let certificate = new_record(&identity.certificate, activation.into(), now);
-        let certificate = self.register(permit, certificate).await?;
+        let certificate = self
+            .register(permit, Verb::CertificateCreate, certificate)
+            .await?;
         Ok(IssuedCertificate {
             certificate,
             public_key_pem: identity.public_key_pem,
@@ -91,8 +94,8 @@ impl Hub {
         let certificate = authority
             .issue_for_request(&request, since, ISSUED_UNTIL)
             .map_err(|error| not_issued(&error))?;
-        self.register(permit, new_record(&certificate, activation.into(), now))
-            .await
+        let record = new_record(&certificate, activation.into(), now);
+        self.register(permit, Verb::CertificateCreate, record).await
     }
 
     /// Registers a certificate (PEM) that somebody else issued, without asking who.
@@ -119,17 +122,19 @@ impl Hub {
             record.set_status(status, generation, now)?;
             record.customer_version = 1;
         }
-        self.register(permit, record).await
+        self.register(permit, Verb::CertificateRegister, record)
+            .await
     }
 
     async fn register(
         &self,
         permit: crate::Permit<act::ManageCertificates>,
+        verb: Verb,
         certificate: CertificateRecord,
     ) -> Result<CertificateRecord, Refusal> {
         let id = certificate.id;
         let registered = self
-            .transact(permit, move |txn| {
+            .transact(permit, verb, move |txn| {
                 if txn.certificate(&certificate.id)?.is_some() {
                     return Err(Refusal::new(
                         RefusalKind::AlreadyExists,
@@ -176,8 +181,16 @@ impl Hub {
     ) -> Result<CertificateRecord, Refusal> {
         let permit = self.authorize::<act::ManageCertificates>(caller, &id.to_string())?;
         let (now, generation, id) = (self.now(), new_uuid(), *id);
+        let verb = match status {
+            CertificateStatus::Active => Verb::CertificateActivate,
+            CertificateStatus::Inactive => Verb::CertificateDeactivate,
+            CertificateStatus::Revoked => Verb::CertificateRevoke,
+            CertificateStatus::PendingTransfer
+            | CertificateStatus::RegisterInactive
+            | CertificateStatus::PendingActivation => Verb::CertificateUpdate,
+        };
         let certificate = self
-            .transact(permit, move |txn| {
+            .transact(permit, verb, move |txn| {
                 let mut certificate = find_certificate(txn, &id)?;
                 certificate.set_status(status, generation, now)?;
                 txn.put_certificate(&certificate)?;
@@ -201,7 +214,7 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let permit = self.authorize::<act::ManageCertificates>(caller, &id.to_string())?;
         let id = *id;
-        self.transact(permit, move |txn| {
+        self.transact(permit, Verb::CertificateDelete, move |txn| {
             let certificate = find_certificate(txn, &id)?;
             let target = PolicyTarget::Certificate(id);
             let devices = txn.devices_of_principal(&Principal::Certificate(id))?.len();

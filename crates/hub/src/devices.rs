@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ledger::Verb;
 use model::{DeviceId, Refusal, RefusalKind, TypeName};
 use registry::{
     Attachment, AttachmentKind, AttributeChange, DeviceChange, DeviceRecord, Principal, TypeRecord,
@@ -39,7 +40,7 @@ impl Hub {
         let permit = self.authorize::<act::ManageDevices>(caller, new.id.as_str())?;
         let (now, uuid) = (self.now(), new_uuid());
         let (device, created) = self
-            .transact(permit, move |txn| {
+            .transact(permit, Verb::DeviceCreate, move |txn| {
                 let device_type = find_type(txn, new.device_type.as_ref())?;
                 let attributes = AttributeChange::Replace(new.attributes);
                 let present = txn.device(&new.id)?;
@@ -98,7 +99,7 @@ impl Hub {
         let permit = self.authorize::<act::ManageDevices>(caller, id.as_str())?;
         let (now, id) = (self.now(), id.clone());
         let (before, after, attached) = self
-            .transact(permit, move |txn| {
+            .transact(permit, Verb::DeviceUpdate, move |txn| {
                 let before = find_device(txn, &id)?;
                 let wanted = change.device_type.clone().flatten();
                 let new_type = find_type(txn, wanted.as_ref())?;
@@ -139,7 +140,7 @@ impl Hub {
         let permit = self.authorize::<act::ManageDevices>(caller, id.as_str())?;
         let id = id.clone();
         let deleted = self
-            .transact(permit, move |txn| {
+            .transact(permit, Verb::DeviceDelete, move |txn| {
                 let Some(device) = txn.device(&id)? else {
                     return Ok::<_, Refusal>(None);
                 };
@@ -193,7 +194,7 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let permit = self.authorize::<act::ManageDevices>(caller, attachment.device.as_str())?;
         let made = attachment.clone();
-        self.transact(permit, move |txn| {
+        self.transact(permit, Verb::DeviceAttach, move |txn| {
             find_device(txn, &made.device)?;
             find_principal(txn, &made.principal)?;
             let of_principal = txn.devices_of_principal(&made.principal)?;
@@ -224,7 +225,7 @@ impl Hub {
             kind: AttachmentKind::default(),
         };
         let gone = attachment.clone();
-        self.transact(permit, move |txn| {
+        self.transact(permit, Verb::DeviceDetach, move |txn| {
             find_device(txn, &gone.device)?;
             if txn.delete_attachment(&gone.device, &gone.principal)? {
                 return Ok(());

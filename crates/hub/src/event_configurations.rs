@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ledger::Verb;
 use model::Refusal;
 use registry::{EventConfigurations, EventFamily};
 
@@ -30,7 +31,7 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let permit = self.authorize::<act::ManageSettings>(caller, "event configurations")?;
         let now = self.now();
-        self.transact(permit, move |txn| {
+        self.transact(permit, Verb::EventsConfigure, move |txn| {
             let mut switches = txn.event_configurations()?;
             switches.apply(changes, now);
             Ok::<_, Refusal>(txn.put_event_configurations(&switches)?)

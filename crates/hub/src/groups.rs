@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ledger::Verb;
 use model::{DeviceId, GroupName, Refusal, RefusalKind, limits};
 use registry::{
     Attachment, DeviceRecord, GroupChange, GroupRecord, PolicyTarget, Resource, TagChange, Tags,
@@ -58,7 +59,7 @@ impl Hub {
         let permit = self.authorize::<act::ManageDevices>(caller, new.name.as_str())?;
         let (now, uuid) = (self.now(), new_uuid());
         let (details, created) = self
-            .transact(permit, move |txn| {
+            .transact(permit, Verb::GroupCreate, move |txn| {
                 let place = match &new.parent {
                     Some(parent) => {
                         let parent = find_group(txn, parent)?;
@@ -126,7 +127,7 @@ impl Hub {
         let permit = self.authorize::<act::ManageDevices>(caller, name.as_str())?;
         let name = name.clone();
         let details = self
-            .transact(permit, move |txn| {
+            .transact(permit, Verb::GroupUpdate, move |txn| {
                 let mut group = find_group(txn, &name)?;
                 group.apply(change)?;
                 txn.put_group(&group)?;
@@ -152,7 +153,7 @@ impl Hub {
         let permit = self.authorize::<act::ManageDevices>(caller, name.as_str())?;
         let name = name.clone();
         let deleted = self
-            .transact(permit, move |txn| {
+            .transact(permit, Verb::GroupDelete, move |txn| {
                 let Some(group) = txn.group(&name)? else {
                     return Ok::<_, Refusal>(None);
                 };
@@ -210,8 +211,15 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let permit = self.authorize::<act::ManageDevices>(caller, device.as_str())?;
         let device = device.clone();
+        let verb = if add.is_empty() {
+            Verb::GroupRemove
+        } else {
+            Verb::GroupAdd
+        };
         let moved = self
-            .transact(permit, move |txn| move_device(txn, &device, &add, &remove))
+            .transact(permit, verb, move |txn| {
+                move_device(txn, &device, &add, &remove)
+            })
             .await?;
         if !moved.groups.is_empty() {
             self.principals_changed(&moved.attached);

@@ -13,6 +13,7 @@ mod caller;
 mod certificates;
 pub mod clock;
 mod connections;
+mod cosigning;
 mod counts;
 mod departures;
 mod devices;
@@ -24,6 +25,7 @@ mod groups;
 mod handle;
 mod intents;
 mod language;
+mod ledger;
 mod live;
 mod pages;
 mod policies;
@@ -38,14 +40,18 @@ mod stored;
 mod tags;
 mod test_authorization;
 pub mod timeline;
+mod transact;
 mod types;
 mod watch;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use broker::Broker;
 use model::limits::Profile;
 
+pub use self::ledger::{
+    CosignError, EntryQuery, LedgerFigures, LedgerSetup, LedgerStatus, NamedEntry, Restored,
+};
 pub use authorize::{Act, Permit, act};
 pub use broker::{CloseReason, SubscriptionOptions};
 pub use caller::{Access, Caller, Credentials, PeerFacts, Principal};
@@ -67,7 +73,9 @@ pub use provision::DevicePolicy;
 pub use publish::Ack;
 pub use registry_events::{DeviceIdentity, GroupIdentity, Operation, RegistryChange};
 pub use shadows::ShadowNames;
-pub use store::{AttributeFilter, DeviceFilter, GroupFilter, Order};
+pub use store::{
+    AttributeFilter, DeviceFilter, GroupFilter, LedgerError, Order, PersonKind, SignedCheckpoint,
+};
 pub use test_authorization::{
     AuthorizationCheck, AuthorizationResult, AuthorizationTest, EffectivePolicy,
 };
@@ -80,6 +88,9 @@ pub struct HubConfig {
     pub profile: Profile,
     /// The account that stands in the hub's resource names: 12 digits.
     pub account: String,
+    /// Whether a change is answered only when the witnesses have cosigned its entry in the ledger,
+    /// and how long they may take.
+    pub require_cosigned: Option<Duration>,
 }
 
 /// The hub. Cloning it is cheap and gives the same hub.
@@ -92,12 +103,14 @@ struct Inner {
     broker: Broker,
     clock: Arc<dyn clock::Clock>,
     language: Arc<dyn PolicyLanguage>,
+    ledger: ledger::Kept,
     live: live::LiveConnections,
     timeline: timeline::Timeline,
     departures: departures::Departures,
     parsed: access::ParsedPolicies,
     shadow_turns: shadows::Turns,
     counts: counts::Counts,
+    cosigning: cosigning::Cosigning,
     stopping: tokio::sync::watch::Sender<bool>,
     config: HubConfig,
 }

@@ -11,10 +11,11 @@ use std::{
 };
 
 use broker::{CloseReason, Session};
+use ledger::Verb;
 use model::{CertificateId, ClientId, Refusal, Timestamp};
 use policy::{Action, Context, Resource};
 
-use crate::{Caller, Hub, Principal};
+use crate::{Caller, Hub, Principal, act};
 
 /// A live connection.
 #[derive(Debug)]
@@ -217,20 +218,35 @@ impl Hub {
 
     /// Ends a client's connection, and with `end_session` its session too. Returns whether it had a
     /// connection.
-    pub fn disconnect_client(
+    ///
+    /// # Errors
+    ///
+    /// `operator.required`, and as every change: nothing is ended that is not recorded.
+    pub async fn disconnect_client(
         &self,
+        caller: &Caller,
         client_id: &ClientId,
         send_will: bool,
         end_session: bool,
-    ) -> bool {
+    ) -> Result<bool, Refusal> {
+        let permit = self.authorize::<act::ManageConnections>(caller, client_id.as_str())?;
+        let is_connected = self
+            .connection_info(client_id)
+            .is_some_and(|info| info.connected);
+        let Some(session) = self.0.broker.session(client_id).filter(|_| is_connected) else {
+            return Ok(false);
+        };
+        let draft = self
+            .draft(permit.errand(), Verb::ConnectionEnd)?
+            .with("client", client_id.as_str())
+            .with("will", if send_will { "sent" } else { "prevented" })
+            .with("session", if end_session { "ended" } else { "kept" });
+        self.record_alone(draft).await?;
         let reason = CloseReason::Administrative {
             send_will,
             end_session,
         };
-        self.0
-            .broker
-            .session(client_id)
-            .is_some_and(|session| session.close(reason))
+        Ok(session.close(reason))
     }
 
     /// The number of live connections.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ledger::Verb;
 use model::{PolicyName, Refusal, RefusalKind};
 use registry::{
     PolicyRecord, PolicyTarget, PolicyVersion, Resource, TagChange, Tags, check_policy_attachment,
@@ -49,7 +50,7 @@ impl Hub {
         let permit = self.authorize::<act::ManagePolicies>(caller, name.as_str())?;
         let (policy, version) = PolicyRecord::new(name, document, new_uuid(), self.now())?;
         self.check_document(&version.document)?;
-        self.transact(permit, move |txn| {
+        self.transact(permit, Verb::PolicyCreate, move |txn| {
             if txn.policy(&policy.name)?.is_some() {
                 return Err(Refusal::new(
                     RefusalKind::AlreadyExists,
@@ -88,7 +89,7 @@ impl Hub {
     pub async fn delete_policy(&self, caller: &Caller, name: &PolicyName) -> Result<(), Refusal> {
         let permit = self.authorize::<act::ManagePolicies>(caller, name.as_str())?;
         let name = name.clone();
-        self.transact(permit, move |txn| {
+        self.transact(permit, Verb::PolicyDelete, move |txn| {
             let policy = find_policy(txn, &name)?;
             let versions = txn.policy_versions(&name)?.len();
             policy.check_delete(txn.target_count(&name)?, versions)?;
@@ -135,7 +136,7 @@ impl Hub {
         self.check_document(&document)?;
         let (now, generation, name) = (self.now(), new_uuid(), name.clone());
         let details = self
-            .transact(permit, move |txn| {
+            .transact(permit, Verb::PolicyVersionCreate, move |txn| {
                 let mut policy = find_policy(txn, &name)?;
                 let existing = txn.policy_versions(&name)?.len();
                 let version =
@@ -201,7 +202,7 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let permit = self.authorize::<act::ManagePolicies>(caller, name.as_str())?;
         let name = name.clone();
-        self.transact(permit, move |txn| {
+        self.transact(permit, Verb::PolicyVersionDelete, move |txn| {
             let policy = find_policy(txn, &name)?;
             find_version(txn, &name, version)?;
             policy.check_delete_version(version)?;
@@ -223,7 +224,7 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let permit = self.authorize::<act::ManagePolicies>(caller, name.as_str())?;
         let (now, generation, name) = (self.now(), new_uuid(), name.clone());
-        self.transact(permit, move |txn| {
+        self.transact(permit, Verb::PolicyVersionDefault, move |txn| {
             let mut policy = find_policy(txn, &name)?;
             find_version(txn, &name, version)?;
             policy.set_default(version, generation, now);
@@ -247,8 +248,10 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let permit = self.authorize::<act::ManagePolicies>(caller, name.as_str())?;
         let (name, to) = (name.clone(), target.clone());
-        self.transact(permit, move |txn| attach(txn, &name, &to))
-            .await?;
+        self.transact(permit, Verb::PolicyAttach, move |txn| {
+            attach(txn, &name, &to)
+        })
+        .await?;
         self.target_changed(target);
         Ok(())
     }
@@ -266,7 +269,7 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let permit = self.authorize::<act::ManagePolicies>(caller, name.as_str())?;
         let (name, from) = (name.clone(), target.clone());
-        self.transact(permit, move |txn| {
+        self.transact(permit, Verb::PolicyDetach, move |txn| {
             Ok::<_, Refusal>(txn.detach_policy(&name, &from)?)
         })
         .await?;

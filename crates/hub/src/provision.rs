@@ -1,5 +1,6 @@
 //! What operators do with a device and all that is its own, in one step each.
 
+use ledger::Verb;
 use model::{CertificateId, DeviceId, PolicyName, Refusal, RefusalKind, Timestamp};
 use registry::{
     Attachment, AttachmentKind, AttributeChange, CertificateRecord, CertificateStatus,
@@ -66,7 +67,7 @@ impl Hub {
         let record = certificate.clone();
         let uuid = new_uuid();
         let device = self
-            .transact(permit, move |txn| {
+            .transact(permit, Verb::DeviceCreate, move |txn| {
                 check_new(txn, &id, &policy)?;
                 let nothing = AttributeChange::Replace(Default::default());
                 let device = DeviceRecord::new(id.clone(), uuid, None, nothing, now)?;
@@ -104,7 +105,7 @@ impl Hub {
         let permit = self.authorize::<act::ManageDevices>(caller, id.as_str())?;
         let id = id.clone();
         let (device, attached) = self
-            .transact(permit, move |txn| {
+            .transact(permit, Verb::DeviceDelete, move |txn| {
                 let device = find_device(txn, &id)?;
                 let attached = txn.principals_of_device(&id)?;
                 for attachment in &attached {
@@ -140,13 +141,13 @@ impl Hub {
     ) -> Result<(), Refusal> {
         let permit = self.authorize::<act::ManageCertificates>(caller, id.as_str())?;
         let (now, id) = (self.now(), id.clone());
-        let status = if enabled {
-            CertificateStatus::Active
+        let (status, verb) = if enabled {
+            (CertificateStatus::Active, Verb::DeviceEnable)
         } else {
-            CertificateStatus::Inactive
+            (CertificateStatus::Inactive, Verb::DeviceDisable)
         };
         let attached = self
-            .transact(permit, move |txn| {
+            .transact(permit, verb, move |txn| {
                 find_device(txn, &id)?;
                 let attached = txn.principals_of_device(&id)?;
                 if set_all(txn, &attached, status, now)? == 0 {

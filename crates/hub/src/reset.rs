@@ -15,7 +15,11 @@ impl Hub {
     pub fn reset(&self) -> Result<(), Refusal> {
         self.0.departures.clear();
         self.0.broker.clear();
-        self.0.store.clear(|_| Ok(()))?;
+        let draft = self.draft(&crate::Caller::hub().errand(), ledger::Verb::HubReset)?;
+        self.0.store.clear(move |txn| {
+            let draft = draft.in_any_case();
+            draft.record(txn, Vec::new()).map(drop)
+        })?;
         self.0.timeline.clear();
         Ok(())
     }

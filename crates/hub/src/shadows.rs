@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use ledger::Verb;
 use model::{Address, Refusal, RefusalKind, ShadowName, TopicName, limits};
 use mqtt_proto::QoS;
 use policy::{Action, Resource};
@@ -227,7 +228,7 @@ impl Hub {
         let now = self.now();
         let (of, named) = (address.clone(), name.cloned());
         let change: Change = self
-            .transact(permit, move |txn| {
+            .transact(permit, Verb::ShadowDesired, move |txn| {
                 let kept = txn.shadow(&of, named.as_ref())?;
                 let mut document = match kept {
                     Some(KeptShadow::Document(document)) => *document,
@@ -263,7 +264,7 @@ impl Hub {
         let now = self.now();
         let (of, named) = (address.clone(), name.cloned());
         let tombstone: Tombstone = self
-            .transact(permit, move |txn| {
+            .transact(permit, Verb::ShadowDelete, move |txn| {
                 let kept = txn.shadow(&of, named.as_ref())?;
                 let document = existing(kept, &of, named.as_ref())?;
                 let tombstone = document.delete(request.version, now)?;

@@ -51,6 +51,8 @@ impl Hub {
             parsed: crate::access::ParsedPolicies::default(),
             shadow_turns: crate::shadows::Turns::default(),
             counts,
+            ledger: crate::ledger::Kept::default(),
+            cosigning: crate::cosigning::Cosigning::default(),
             stopping: tokio::sync::watch::Sender::new(false),
             config,
         }));
@@ -86,6 +88,12 @@ impl Hub {
     pub fn new_client_id(&self) -> ClientId {
         let name = format!("auto-{}", crate::registry_events::new_uuid());
         ClientId::new(&name).expect("a UUID is a short name of letters")
+    }
+
+    /// A UUID for a request that brings no id of its own.
+    #[must_use]
+    pub fn new_request_id(&self) -> Arc<str> {
+        crate::registry_events::new_uuid().into()
     }
 
     /// Whether something could not be written, so that the hub must be restarted.

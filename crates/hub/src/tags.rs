@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ledger::Verb;
 use model::Refusal;
 use registry::{Resource, TagChange};
 use store::ReadTxn;
@@ -24,7 +25,11 @@ impl Hub {
         change: TagChange,
     ) -> Result<(), Refusal> {
         let permit = self.authorize::<act::ManageDevices>(caller, &resource.to_string())?;
-        self.transact(permit, move |txn| {
+        let verb = match &change {
+            TagChange::Set(_) => Verb::TagSet,
+            TagChange::Remove(_) => Verb::TagRemove,
+        };
+        self.transact(permit, verb, move |txn| {
             find_resource(txn, &resource)?;
             let mut tags = txn.tags(&resource)?;
             tags.apply(change)?;

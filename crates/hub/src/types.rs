@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use ledger::Verb;
 use model::{Refusal, RefusalKind, TypeName};
 use registry::{Resource, TagChange, Tags, TypeChange, TypeRecord};
 use store::ReadTxn;
@@ -28,7 +29,7 @@ impl Hub {
         let permit = self.authorize::<act::ManageDevices>(caller, name.as_str())?;
         let (now, uuid) = (self.now(), new_uuid());
         let (record, created) = self
-            .transact(permit, move |txn| {
+            .transact(permit, Verb::TypeCreate, move |txn| {
                 let present = txn.device_type(&name)?;
                 let created = TypeRecord::new(name, uuid, parts, now)?;
                 match present {
@@ -76,7 +77,8 @@ impl Hub {
         name: &TypeName,
         change: TypeChange,
     ) -> Result<TypeRecord, Refusal> {
-        self.change_type(caller, name, |record| record.apply(change))
+        let apply = |record: &mut TypeRecord| record.apply(change);
+        self.change_type(caller, name, Verb::TypeUpdate, apply)
             .await
     }
 
@@ -96,19 +98,25 @@ impl Hub {
             record.deprecate(undo, now);
             Ok(())
         };
-        self.change_type(caller, name, deprecate).await
+        let verb = if undo {
+            Verb::TypeUndeprecate
+        } else {
+            Verb::TypeDeprecate
+        };
+        self.change_type(caller, name, verb, deprecate).await
     }
 
     async fn change_type(
         &self,
         caller: &Caller,
         name: &TypeName,
+        verb: Verb,
         change: impl FnOnce(&mut TypeRecord) -> Result<(), Refusal> + Send + 'static,
     ) -> Result<TypeRecord, Refusal> {
         let permit = self.authorize::<act::ManageDevices>(caller, name.as_str())?;
         let name = name.clone();
         let record = self
-            .transact(permit, move |txn| {
+            .transact(permit, verb, move |txn| {
                 let mut record = find_type(txn, &name)?;
                 change(&mut record)?;
                 txn.put_device_type(&record)?;
@@ -136,7 +144,7 @@ impl Hub {
         };
         let (now, name) = (self.now(), name.clone());
         let record = self
-            .transact(permit, move |txn| {
+            .transact(permit, Verb::TypeDelete, move |txn| {
                 let record = find_type(txn, &name)?;
                 let devices = txn.device_count(Some(&name))?;
                 record.check_delete(devices, grace, now)?;

@@ -61,6 +61,7 @@ fn start(folder: &Path, clock: &Arc<FakeClock>) -> Hub {
         HubConfig {
             profile: Profile::Standard,
             account: "000000000000".into(),
+            require_cosigned: None,
         },
     )
     .unwrap()

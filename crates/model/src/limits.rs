@@ -45,12 +45,36 @@ pub const CHECKPOINT_EXTENSIONS: usize = 16;
 pub const LOG_ENTRIES: u64 = 1 << 62;
 /// Hashes of one consistency proof. C2SP tlog-witness, tlog-mirror: 63.
 pub const CONSISTENCY_HASHES: usize = 63;
+/// Bytes of one proof file. Hub: a note, the longest entry as extra data, and the longest proof.
+pub const PROOF_FILE_BYTES: usize = NOTE_BYTES + 96 * 1024;
 /// Bytes of a file that says whose signatures make a checkpoint final. Hub.
 pub const LEDGER_POLICY_BYTES: usize = 1024 * 1024;
 /// Logs, witnesses and groups of one such file, each. C2SP tlog-policy: at least 32.
 pub const LEDGER_POLICY_LINES: usize = 128;
 /// Bytes of one add-checkpoint request. Hub: a note and the longest proof.
 pub const ADD_CHECKPOINT_BYTES: usize = NOTE_BYTES + 4096;
+/// Live connections of a witness or a mirror. Hub: its clients are the few logs it serves.
+pub const WITNESS_CONNECTIONS: usize = 1024;
+/// Live connections of a witness or a mirror from one address. Hub.
+pub const WITNESS_CONNECTIONS_PER_ADDRESS: usize = 256;
+/// Bytes of one package of entries. C2SP tlog-mirror: 256 entries of 65,535 bytes and a proof.
+pub const MIRROR_PACKAGE_BYTES: usize = 256 * (2 + 65_535) + 1 + CONSISTENCY_HASHES * 32;
+/// Uploads of entries that a mirror reads at a time. Hub: each may hold one package in memory.
+pub const MIRROR_UPLOADS: usize = 16;
+/// Time from one part of an upload of entries to the next. Hub.
+pub const MIRROR_UPLOAD_PAUSE: Duration = Duration::from_secs(30);
+/// Time for one upload of entries. Hub: what came by then is kept, and the client goes on from there.
+pub const MIRROR_UPLOAD_DEADLINE: Duration = Duration::from_secs(120);
+/// Checkpoints that entries may be uploaded for, the latest included. C2SP tlog-mirror: several.
+pub const MIRROR_PENDING: usize = 8;
+/// Entries that a mirror has and is sent again before it refuses. Hub: one request's worth.
+pub const MIRROR_RESENT_ENTRIES: u64 = 32 * 256;
+/// Alarms kept by a witness or a mirror. Hub: only a log's own signature makes a new one.
+pub const WITNESS_ALARMS: usize = 1000;
+/// Bytes of an answer that a log reads from a witness or a mirror. Hub: a note of signatures.
+pub const WITNESS_ANSWER_BYTES: usize = NOTE_BYTES;
+/// Bytes of entries in one upload to a mirror, from which on no further package is added. Hub.
+pub const MIRROR_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of the ticket a mirror may give its client. C2SP tlog-mirror: a 16-bit length; hub: less.
 pub const MIRROR_TICKET_BYTES: usize = 4096;
 /// Filters in one SUBSCRIBE or UNSUBSCRIBE. Hub; AWS allows 8.
@@ -191,6 +215,9 @@ pub const ATTACHMENTS: usize = 1000;
 
 /// Bytes of one entry of the ledger. Hub: C2SP tlog-tiles allows 65,535.
 pub const LEDGER_ENTRY_BYTES: usize = 4096;
+/// Entries of the ledger that may wait for their files. Hub: above it, changes are refused; seconds
+/// at full speed, and about 100 MB.
+pub const LEDGER_OUTBOX_ENTRIES: u64 = 200_000;
 /// Bytes of a verb or a kind in an entry of the ledger. Hub.
 pub const LEDGER_NAME_BYTES: usize = 64;
 /// Bytes of the name of an actor or an object in an entry of the ledger. Hub: a module of a device

@@ -2,7 +2,7 @@
 
 use std::{env, path::Path};
 
-use reqwest::{Certificate, Client, Method, Response, StatusCode};
+use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{environment, failure::Failure, folder};
@@ -62,6 +62,23 @@ impl Hub {
         Ok(items)
     }
 
+    /// Reads a text.
+    pub(crate) async fn text(&self, path: &str) -> Result<String, Failure> {
+        let response = self.send(Method::GET, path, None::<&()>).await?;
+        response.text().await.map_err(Failure::usage)
+    }
+
+    /// Reads a file that is served beside REST v1; `None` when there is none.
+    pub(crate) async fn file(&self, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let url = format!("{}{path}", self.url);
+        let response = self.exchange(self.client.get(url)).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let bytes = successful(response).await?.bytes().await;
+        Ok(Some(bytes.map_err(Failure::usage)?.into()))
+    }
+
     /// Asks for something to be done.
     pub(crate) async fn post<T: DeserializeOwned>(
         &self,
@@ -104,33 +121,44 @@ impl Hub {
         body: Option<&impl Serialize>,
     ) -> Result<Response, Failure> {
         let url = format!("{}/api/v1{path}", self.url);
-        let mut request = self.client.request(method, &url).bearer_auth(&self.token);
+        let mut request = self.client.request(method, &url);
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(|error| {
-            Failure::usage(format!(
-                "cannot reach the hub at {}: {}; is it running?",
-                self.url,
-                innermost(&error)
-            ))
-        })?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        let text = response.text().await.unwrap_or_default();
-        let told = serde_json::from_str::<api::Error>(&text);
-        let message = match told {
-            Ok(told) => format!("{} ({})", told.message, told.reason),
-            Err(_) => format!("the hub answered {status}: {text}"),
-        };
-        Err(if status == StatusCode::INTERNAL_SERVER_ERROR {
-            Failure::Internal(message)
-        } else {
-            Failure::Refused(message)
-        })
+        successful(self.exchange(request).await?).await
     }
+
+    async fn exchange(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        request
+            .bearer_auth(&self.token)
+            .send()
+            .await
+            .map_err(|error| {
+                Failure::usage(format!(
+                    "cannot reach the hub at {}: {}; is it running?",
+                    self.url,
+                    innermost(&error)
+                ))
+            })
+    }
+}
+
+async fn successful(response: Response) -> Result<Response, Failure> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let text = response.text().await.unwrap_or_default();
+    let told = serde_json::from_str::<api::Error>(&text);
+    let message = match told {
+        Ok(told) => format!("{} ({})", told.message, told.reason),
+        Err(_) => format!("the hub answered {status}: {text}"),
+    };
+    Err(if status == StatusCode::INTERNAL_SERVER_ERROR {
+        Failure::Internal(message)
+    } else {
+        Failure::Refused(message)
+    })
 }
 
 /// A text as part of a path or a query: everything but letters, digits, `-`, `.` and `_` is

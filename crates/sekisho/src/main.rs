@@ -6,6 +6,7 @@ mod commands;
 mod environment;
 mod failure;
 mod folder;
+mod ledger;
 mod output;
 mod services;
 mod settings;

@@ -10,6 +10,7 @@ use hub::{
     timeline::{Kind, Subject},
 };
 use listen::{HandshakeFailure, HandshakeObserver, Io, Peer, Service, ServiceFuture, Shutdown};
+use witness::{LatestCheckpoint, Standing};
 
 /// HTTP on one connection.
 pub(crate) struct Http {
@@ -75,6 +76,53 @@ fn not_admitted() -> Response<Bytes> {
     let mut response = Response::new(Bytes::from_static(b"the request was not admitted"));
     *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
     response
+}
+
+/// The ledger, as it is shown to those who cosign it.
+pub(crate) struct Cosigned(pub(crate) Hub);
+
+impl witness::Log for Cosigned {
+    type Error = hub::LedgerError;
+
+    fn latest(&self) -> Option<LatestCheckpoint> {
+        let signed = self.0.checkpoint_to_cosign()?;
+        Some(LatestCheckpoint {
+            checkpoint: signed.checkpoint.clone(),
+            note: signed.note.clone(),
+        })
+    }
+
+    async fn changed(&self, than: Option<u64>) {
+        self.0.to_cosign_beyond(than).await;
+    }
+
+    fn consistency(&self, old: u64, new: u64) -> Result<Vec<tlog::Hash>, Self::Error> {
+        self.0.ledger_consistency(old, new)
+    }
+
+    fn subtree(&self, start: u64, end: u64, size: u64) -> Result<Vec<tlog::Hash>, Self::Error> {
+        self.0.ledger_subtree(start, end, size)
+    }
+
+    fn entries(&self, from: u64, to: u64) -> Result<Vec<Vec<u8>>, Self::Error> {
+        self.0.ledger_bytes(from, to)
+    }
+
+    fn cosigned(&self, checkpoint: &tlog::Checkpoint, signatures: Vec<tlog::NoteSignature>) {
+        if let Err(error) = self.0.add_cosignatures(checkpoint, signatures) {
+            tracing::debug!(size = checkpoint.size, %error, "a cosignature came late");
+        }
+    }
+
+    fn standing(&self, witness: &str, standing: &Standing) {
+        let alarm = match standing {
+            Standing::Cosigns => None,
+            Standing::Unreachable(why) => Some(format!("it cannot be reached: {why}")),
+            Standing::Refuses(why) => Some(format!("it refuses to cosign: {why}")),
+            Standing::OtherHistory(why) => Some(format!("IT HAS SEEN ANOTHER HISTORY: {why}")),
+        };
+        self.0.alarm_of_witness(witness, alarm);
+    }
 }
 
 /// Writes failed handshakes into the timeline.

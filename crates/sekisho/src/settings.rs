@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use model::limits::Profile;
@@ -28,6 +29,18 @@ pub(crate) struct Settings {
     pub(crate) region: String,
     pub(crate) dev: Option<DevSettings>,
     pub(crate) ready_file: Option<PathBuf>,
+    pub(crate) ledger: LedgerSettings,
+}
+
+/// How the ledger is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct LedgerSettings {
+    pub(crate) origin: Option<String>,
+    pub(crate) policy: Option<PathBuf>,
+    pub(crate) roots: Vec<PathBuf>,
+    pub(crate) require_cosigned: Option<Duration>,
+    pub(crate) public: bool,
+    pub(crate) accept_clock: bool,
 }
 
 /// What only a hub in development has.
@@ -52,6 +65,11 @@ struct File {
     dev: bool,
     http_port: Option<u16>,
     ready_file: Option<PathBuf>,
+    ledger_origin: Option<String>,
+    ledger_policy: Option<PathBuf>,
+    ledger_roots: Vec<PathBuf>,
+    require_cosigned: Option<u64>,
+    ledger_public: bool,
 }
 
 impl Settings {
@@ -81,6 +99,28 @@ impl Settings {
                 ));
             }
         };
+        let ledger = LedgerSettings {
+            origin: options.ledger.ledger_origin.or(file.ledger_origin),
+            policy: options.ledger.ledger_policy.or(file.ledger_policy),
+            roots: if options.ledger.ledger_roots.is_empty() {
+                file.ledger_roots
+            } else {
+                options.ledger.ledger_roots
+            },
+            require_cosigned: options
+                .ledger
+                .require_cosigned
+                .or(file.require_cosigned)
+                .map(Duration::from_secs),
+            public: options.ledger.ledger_public || file.ledger_public,
+            // A hub in development has its clock moved forward, and forgets that when it stops.
+            accept_clock: options.ledger.accept_clock || dev,
+        };
+        if ledger.require_cosigned.is_some() && ledger.policy.is_none() {
+            return Err(Failure::usage(
+                "--require-cosigned needs witnesses: name them with --ledger-policy FILE",
+            ));
+        }
         let hostnames = if options.hostname.is_empty() {
             file.hostname
         } else {
@@ -112,7 +152,33 @@ impl Settings {
                 http_port: options.http_port.or(file.http_port).unwrap_or(4566),
             }),
             ready_file: options.ready_file.or(file.ready_file),
+            ledger,
         })
+    }
+}
+
+impl Settings {
+    /// What the ledger records of them: whatever decides who may do what, and what is promised.
+    pub(crate) fn summary(&self) -> String {
+        let Self {
+            profile,
+            account,
+            region,
+            bind,
+            dev,
+            ledger,
+            ..
+        } = self;
+        let cosigned = match ledger.require_cosigned {
+            Some(within) => format!("within {} s", within.as_secs()),
+            None => "no".into(),
+        };
+        format!(
+            "profile {profile:?}, account {account}, region {region}, bind {bind}, \
+             development {}, cosigned {cosigned}, public ledger {}",
+            dev.is_some(),
+            ledger.public
+        )
     }
 }
 

@@ -1,7 +1,7 @@
 //! `sekisho up`: one line per part, in the order in which they start.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -17,13 +17,13 @@ use crate::{
     cli,
     failure::Failure,
     folder::{self, Endpoints, Folder, OperatorSecrets, Secrecy},
-    output,
-    services::{Aws, Http, Recorder},
+    ledger, output,
+    services::{Aws, Cosigned, Http, Recorder},
     settings::Settings,
 };
 
 /// How long connections may take to end when the hub stops.
-const DRAIN: Duration = Duration::from_secs(10);
+pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 
 /// How often the server's certificate on disk is looked at.
 const CERTIFICATE_POLL: Duration = Duration::from_secs(2);
@@ -47,7 +47,7 @@ pub(crate) fn run(options: cli::Up) -> Result<(), Failure> {
 
 async fn serve(settings: Settings) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let names = server_names(&settings)?;
+    let names = server_names(&settings.hostnames, settings.bind)?;
     // Ports first: when one is taken, nothing has been created.
     let ports = Ports::reserve(&settings)?;
     let folder = Folder::open(&settings.data, &names, clock.now())?;
@@ -68,9 +68,18 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         HubConfig {
             profile: settings.profile,
             account: settings.account.clone(),
+            require_cosigned: settings.ledger.require_cosigned,
         },
     )
     .map_err(Failure::usage)?;
+
+    let begun = hub.has_ledger().map_err(Failure::usage)?;
+    let kept = ledger::setup(&settings, begun)?;
+    let feeder = ledger::feeder(&settings, &kept.policy, &folder.path)?;
+    hub.begin_ledger(kept, env!("CARGO_PKG_VERSION"), &settings.summary())
+        .await
+        .map_err(Failure::usage)?;
+    ledger::forget_restored(&settings.data)?;
 
     let (trigger, shutdown) = Shutdown::new();
     let tasks = Tasks::new(limits::CONNECTIONS_TOTAL + 64);
@@ -96,6 +105,9 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
         spawn(&tasks, listener.run(Arc::clone(&gate)))?;
     }
     spawn(&tasks, sweep(hub.clone(), shutdown.clone()))?;
+    feeder
+        .run(&Arc::new(Cosigned(hub.clone())), &tasks, &shutdown)
+        .map_err(Failure::internal)?;
     spawn(
         &tasks,
         watch_certificate(
@@ -123,7 +135,10 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-fn spawn(tasks: &Tasks, task: impl Future<Output = ()> + Send + 'static) -> Result<(), Failure> {
+pub(crate) fn spawn(
+    tasks: &Tasks,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Failure> {
     tasks.spawn(task).map_err(Failure::internal)
 }
 
@@ -158,10 +173,12 @@ fn site(
     };
     let ready = hub.clone();
     let figures = hub.clone();
+    let kept = hub.clone();
     let mut site = https::Site::new(https::v1::router(hub.clone(), setup), token)
         .with_cloud(Arc::clone(&aws) as Arc<dyn https::Cloud>)
         .with_websocket(aws)
         .with_readiness(move || !ready.has_failed())
+        .with_ledger(move || kept.is_ledger_public())
         .with_figures(move || https::v1::figures(&figures));
     if settings.dev.is_some() {
         site = site.with_development(Development(hub.clone()));
@@ -277,19 +294,19 @@ impl Listeners {
     }
 }
 
-fn port_taken(error: &BindError, option: &str) -> Failure {
+pub(crate) fn port_taken(error: &BindError, option: &str) -> Failure {
     Failure::usage(format!("{error}; choose another with {option}"))
 }
 
 /// What the server certificate is for: the given names, the machine's own, and loopback.
-fn server_names(settings: &Settings) -> Result<Vec<ServerName>, Failure> {
+pub(crate) fn server_names(hostnames: &[String], bind: IpAddr) -> Result<Vec<ServerName>, Failure> {
     let mut names: Vec<ServerName> = Vec::new();
     let mut add = |name: ServerName| {
         if !names.contains(&name) {
             names.push(name);
         }
     };
-    for name in &settings.hostnames {
+    for name in hostnames {
         add(name.parse().map_err(Failure::usage)?);
     }
     for name in ["localhost", "127.0.0.1", "::1"] {
@@ -300,8 +317,8 @@ fn server_names(settings: &Settings) -> Result<Vec<ServerName>, Failure> {
     if let Ok(name) = machine.nodename().to_string_lossy().parse() {
         add(name);
     }
-    if !settings.bind.is_unspecified() {
-        add(ServerName::Ip(settings.bind));
+    if !bind.is_unspecified() {
+        add(ServerName::Ip(bind));
     }
     Ok(names)
 }
@@ -318,7 +335,7 @@ async fn sweep(hub: Hub, mut shutdown: Shutdown) {
 }
 
 /// Renews the server's certificate in time; [`watch_certificate`] takes it over.
-async fn renew_certificate(
+pub(crate) async fn renew_certificate(
     data: PathBuf,
     names: Vec<ServerName>,
     clock: Arc<dyn Clock>,
@@ -339,7 +356,7 @@ async fn renew_certificate(
 }
 
 /// Takes over a new server certificate when its files change, or at once on SIGHUP.
-async fn watch_certificate(
+pub(crate) async fn watch_certificate(
     data: PathBuf,
     identity: Arc<listen::ServerIdentity>,
     mut shutdown: Shutdown,
@@ -420,7 +437,7 @@ fn announce(settings: &Settings, data: &Path, endpoints: &Endpoints) -> Result<(
     output::flushed_line(&lines.join("\n")).map_err(Failure::internal)
 }
 
-async fn wait_for_stop() -> Result<(), Failure> {
+pub(crate) async fn wait_for_stop() -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::internal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::internal)?;
     tokio::select! {
@@ -430,7 +447,7 @@ async fn wait_for_stop() -> Result<(), Failure> {
     Ok(())
 }
 
-fn start_log() {
+pub(crate) fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SEKISHO_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     let log = tracing_subscriber::fmt()

@@ -4,17 +4,20 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::Failure;
+use crate::{LedgerError, ledger::Notes};
 
-/// Copies both files of the data folder `folder` into the folder `into`, which must hold neither.
+/// Copies both files of the data folder `folder` and its ledger into the folder `into`, which must
+/// hold neither.
 ///
 /// Each copy is what one commit left; the two files may be some commits apart, as they may be
-/// after a crash, too. Writers go on meanwhile.
+/// after a crash, too. The ledger is as long as the registry's copy says. Writers go on meanwhile.
 ///
 /// # Errors
 ///
-/// [`Failure::Database`] when a file cannot be read or its copy not be written.
-pub fn backup(folder: &Path, into: &Path) -> Result<(), Failure> {
+/// [`LedgerError::Store`] or [`LedgerError::Io`] when a file cannot be read or its copy not be
+/// written.
+pub fn backup(folder: &Path, into: &Path) -> Result<(), LedgerError> {
+    let notes = Notes::read(folder)?;
     for name in [
         crate::registry_file::LAYOUT.name,
         crate::queues::LAYOUT.name,
@@ -24,7 +27,7 @@ pub fn backup(folder: &Path, into: &Path) -> Result<(), Failure> {
         let copy = into.join(name);
         file.execute("VACUUM INTO ?1", [copy.to_string_lossy()])?;
     }
-    Ok(())
+    notes.copy(folder, into)
 }
 
 #[test]

@@ -4,22 +4,33 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-/// Checks both files of the data folder `folder` with SQLite's `quick_check`. Answers the name of
-/// each and what is wrong with it, if anything is.
+/// Checks both files of the data folder `folder` with SQLite's `quick_check`, and that the ledger's
+/// files and outbox go on from one another. Answers the name of each and what is wrong with it, if
+/// anything is.
 #[must_use]
 pub fn check(folder: &Path) -> Vec<(&'static str, Option<String>)> {
-    [
+    let mut checked: Vec<_> = [
         crate::registry_file::LAYOUT.name,
         crate::queues::LAYOUT.name,
     ]
     .into_iter()
     .map(|name| (name, quick_check(&folder.join(name))))
-    .collect()
+    .collect();
+    let ledger = match open(&folder.join(crate::registry_file::LAYOUT.name)) {
+        Ok(registry) => crate::ledger::problem(folder, &registry),
+        Err(error) => Some(error.to_string()),
+    };
+    checked.push(("ledger", ledger));
+    checked
+}
+
+fn open(file: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(file, flags)
 }
 
 fn quick_check(file: &Path) -> Option<String> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let answer = Connection::open_with_flags(file, flags).and_then(|file| {
+    let answer = open(file).and_then(|file| {
         file.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
     });
     match answer {

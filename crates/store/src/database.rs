@@ -60,12 +60,44 @@ pub enum Failure {
     /// SQLite refused a statement.
     #[error("the database refused: {0}")]
     Database(#[from] rusqlite::Error),
+    /// The ledger's files are not as they were written.
+    #[error(transparent)]
+    Ledger(Box<crate::LedgerError>),
+    /// A job changed what must stand in the ledger, and did not record it: a mistake of ours.
+    #[error("a change was not recorded in the ledger, so it was undone")]
+    Unrecorded,
     /// A row does not read back as what was written: the file was edited, or is damaged.
     #[error("a stored {what} is unreadable")]
     Unreadable {
         /// What the row holds.
         what: &'static str,
     },
+    /// The clock went back further than the ledger can pass over.
+    #[error("the clock is {} ms behind the last entry of the ledger", back.as_millis())]
+    LedgerClock {
+        /// How far it is behind the time of the last entry.
+        back: Duration,
+    },
+    /// As many entries wait for the ledger's files as may.
+    #[error(
+        "{waiting} entries wait for the ledger's files{}",
+        reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default()
+    )]
+    LedgerBehind {
+        /// How many wait.
+        waiting: u64,
+        /// Why the files cannot be written, where that is known.
+        reason: Option<String>,
+    },
+    /// A value of an entry is above its bound, which whoever made the entry should have seen to.
+    #[error(transparent)]
+    LedgerEntry(#[from] ledger::EntryTooLarge),
+}
+
+impl From<crate::LedgerError> for Failure {
+    fn from(error: crate::LedgerError) -> Self {
+        Self::Ledger(Box::new(error))
+    }
 }
 
 impl From<Failure> for model::Refusal {
@@ -77,7 +109,33 @@ impl From<Failure> for model::Refusal {
                 "store.unavailable",
                 "the hub cannot store this now; try again",
             ),
-            Failure::Database(_) | Failure::Unreadable { .. } => {
+            Failure::Ledger(_) => {
+                tracing::error!(error = %failure, "the ledger cannot be read");
+                Self::internal("the ledger cannot be read; the operator's log says why")
+            }
+            Failure::LedgerClock { back } => {
+                tracing::error!(error = %failure, "the ledger refuses changes");
+                Self::new(
+                    model::RefusalKind::Unavailable,
+                    "ledger.clock",
+                    format!(
+                        "the hub's clock is {} s behind its ledger; set the clock right, or wait",
+                        back.as_secs()
+                    ),
+                )
+            }
+            Failure::LedgerBehind { .. } => {
+                tracing::error!(error = %failure, "the ledger refuses changes");
+                Self::new(
+                    model::RefusalKind::Unavailable,
+                    "ledger.behind",
+                    "the hub cannot record this now; try again",
+                )
+            }
+            Failure::Database(_)
+            | Failure::Unrecorded
+            | Failure::Unreadable { .. }
+            | Failure::LedgerEntry(_) => {
                 tracing::error!(error = %failure, "the store failed");
                 Self::internal("the hub's store failed; the operator's log says why")
             }
@@ -94,12 +152,23 @@ pub(crate) enum Durability {
     Process,
 }
 
+impl Durability {
+    const fn pragma(self) -> &'static str {
+        match self {
+            Self::Disk => "FULL",
+            Self::Process => "OFF",
+        }
+    }
+}
+
 /// The layout of a file: its statements, one entry per version, and its application id.
 pub(crate) struct Layout {
     pub(crate) name: &'static str,
     pub(crate) application_id: i32,
     pub(crate) migrations: &'static [&'static str],
     pub(crate) readers: usize,
+    /// Pages of the write-ahead log above which the writer moves it into the file.
+    pub(crate) log_pages: u32,
 }
 
 /// Opens `folder/layout.name`, creating or migrating it, and its readers.
@@ -129,6 +198,18 @@ pub(crate) fn open(
             next: AtomicUsize::new(0),
         },
     ))
+}
+
+/// A connection beside the writer that moves the write-ahead log into the file. The file is open.
+pub(crate) fn another(
+    folder: &Path,
+    layout: &Layout,
+    durability: Durability,
+) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let file = Connection::open_with_flags(folder.join(layout.name), flags)?;
+    file.pragma_update(None, "synchronous", durability.pragma())?;
+    Ok(file)
 }
 
 fn prepare(
@@ -163,12 +244,8 @@ fn prepare(
     }
     let migrate = |writer: &mut Connection| -> rusqlite::Result<()> {
         writer.pragma_update(None, "journal_mode", "WAL")?;
-        let synchronous = match durability {
-            Durability::Disk => "FULL",
-            Durability::Process => "OFF",
-        };
-        writer.pragma_update(None, "synchronous", synchronous)?;
-        writer.pragma_update(None, "wal_autocheckpoint", 4000)?;
+        writer.pragma_update(None, "synchronous", durability.pragma())?;
+        writer.pragma_update(None, "wal_autocheckpoint", layout.log_pages)?;
         writer.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
         writer.pragma_update(None, "cache_size", -4_000)?;
         writer.pragma_update(None, "foreign_keys", "ON")?;

@@ -41,7 +41,7 @@ pub use commit::{Commit, Together, Unavailable};
 pub use database::{Failure, OpenError};
 pub use devices::{AttributeFilter, DeviceFilter};
 pub use groups::GroupFilter;
-pub use ledger::PersonKind;
+pub use ledger::{Comparison, Ledger, LedgerError, PersonKind, Query, Recorded, SignedCheckpoint};
 pub use queues::{
     Backlog, Enqueue, Expired, Loaded, Message, QueueOp, Queued, QueuedMessage, Queues,
     RetainedMessage, SessionKey, SessionRecord, StoredWill, SubscriptionRecord,
@@ -52,14 +52,15 @@ pub use timeline::{FailedConnection, TimelineEntry};
 
 use commit::Inbox;
 use database::{Durability, Readers};
-use ledger::Capture;
+use ledger::{Capture, Gate, Recorder};
 
 /// The data folder, opened. Cheap to share behind an `Arc`; dropping it writes what waits.
 #[derive(Debug)]
 pub struct Store {
     queues: Queues,
     registry: Arc<Inbox<registry_file::Job>>,
-    registry_readers: Readers,
+    registry_readers: Arc<Readers>,
+    ledger: Ledger,
     writers: Vec<JoinHandle<()>>,
     folder: PathBuf,
     /// Held until the writers have ended.
@@ -139,12 +140,23 @@ impl Store {
                 .map_err(|error| database::blame(&folder.join("registry.db"), &error))?,
             Recording::Off => Capture::default(),
         };
+        let gate = Arc::new(Gate::default());
+        let recorder = Recorder::load(&registry_writer, Arc::clone(&gate))
+            .map_err(|error| database::blame(&folder.join("registry.db"), &error))?;
         let registry = Arc::new(Inbox::new());
+        let registry_readers = Arc::new(registry_readers);
+        let ledger = Ledger::new(
+            folder,
+            durability,
+            gate,
+            Arc::clone(&registry_readers),
+            Arc::clone(&registry),
+        );
         let queues = Queues::new(queue_readers)?;
         let writers = vec![
             spawn("registry writer", folder, {
                 let inbox = Arc::clone(&registry);
-                move || registry_file::write(&inbox, registry_writer, &capture)
+                move || registry_file::write(&inbox, registry_writer, &capture, recorder)
             })?,
             spawn("queue writer", folder, {
                 let inbox = queues.inbox();
@@ -155,6 +167,7 @@ impl Store {
             queues,
             registry,
             registry_readers,
+            ledger,
             writers,
             folder: folder.into(),
             _lock: lock,
@@ -166,6 +179,12 @@ impl Store {
     #[must_use]
     pub const fn queues(&self) -> &Queues {
         &self.queues
+    }
+
+    /// The ledger's files, and what they prove.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// The data folder.
@@ -197,6 +216,7 @@ enum Recording {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        self.ledger.stop();
         self.registry.close();
         self.queues.inbox().close();
         for writer in self.writers.drain(..) {

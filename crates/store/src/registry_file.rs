@@ -11,9 +11,9 @@ use rusqlite::Connection;
 
 use crate::{
     Failure, Store,
-    commit::{Inbox, Urgency},
+    commit::{Commit, Inbox, Urgency},
     database::Layout,
-    ledger::Capture,
+    ledger::{Capture, Recorder},
 };
 
 pub(crate) const LAYOUT: Layout = Layout {
@@ -23,8 +23,10 @@ pub(crate) const LAYOUT: Layout = Layout {
         include_str!("registry_file/001.sql"),
         include_str!("registry_file/shadows.sql"),
         include_str!("registry_file/salts.sql"),
+        include_str!("registry_file/ledger.sql"),
     ],
     readers: 4,
+    log_pages: 12_000,
 };
 
 /// A snapshot of the last commit. What it returns was true together.
@@ -38,11 +40,20 @@ pub struct ReadTxn<'file> {
 pub struct WriteTxn<'file> {
     read: ReadTxn<'file>,
     capture: &'file Capture,
+    recorder: &'file mut Recorder,
 }
 
 impl WriteTxn<'_> {
     pub(crate) const fn capture(&self) -> &Capture {
         self.capture
+    }
+
+    pub(crate) const fn recorder(&self) -> &Recorder {
+        self.recorder
+    }
+
+    pub(crate) const fn recorder_mut(&mut self) -> &mut Recorder {
+        self.recorder
     }
 }
 
@@ -101,7 +112,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// What `job` returns, and [`Failure::Unavailable`] when the store takes no writes.
+    /// What `job` returns, and [`Failure::Unavailable`] when the store takes no writes;
+    /// [`Failure::Unrecorded`] when `job` changed something and did not take [`WriteTxn::changes`]
+    /// to record it in the ledger.
     pub async fn write<T, E>(
         &self,
         job: impl FnOnce(&mut WriteTxn<'_>) -> Result<T, E> + Send + 'static,
@@ -113,7 +126,10 @@ impl Store {
         let answer = Arc::new(Mutex::new(None));
         let put = Arc::clone(&answer);
         let job = Job(Box::new(move |txn| {
-            let result = job(txn);
+            let mut result = job(txn);
+            if result.is_ok() && txn.capture.is_pending() {
+                result = Err(Failure::Unrecorded.into());
+            }
             let verdict = match &result {
                 Ok(_) => Verdict::Keep,
                 Err(_) => Verdict::Undo,
@@ -182,27 +198,53 @@ impl Store {
     }
 }
 
-/// Runs until the inbox is closed or a write fails.
-pub(crate) fn write(inbox: &Inbox<Job>, mut file: Connection, capture: &Capture) {
-    inbox.run(LAYOUT.name, |jobs| commit(&mut file, capture, jobs));
+/// A transaction for what the writer does of itself: it forgets entries of the ledger that are in
+/// files.
+pub(crate) fn write_nothing(inbox: &Inbox<Job>, urgency: Urgency) -> Commit {
+    inbox.push(Job(Box::new(|_| Verdict::Keep)), 0, urgency)
 }
 
-fn commit(file: &mut Connection, capture: &Capture, jobs: Vec<Job>) -> rusqlite::Result<()> {
-    let mut transaction =
-        file.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+/// Runs until the inbox is closed or a write fails.
+pub(crate) fn write(
+    inbox: &Inbox<Job>,
+    mut file: Connection,
+    capture: &Capture,
+    mut recorder: Recorder,
+) {
+    inbox.run(LAYOUT.name, |jobs| {
+        recorder.hold_up();
+        commit(&mut file, capture, &mut recorder, jobs)?;
+        recorder.committed();
+        Ok::<_, rusqlite::Error>(())
+    });
+}
+
+fn commit(
+    file: &mut Connection,
+    capture: &Capture,
+    recorder: &mut Recorder,
+    jobs: Vec<Job>,
+) -> rusqlite::Result<()> {
+    let transaction = file.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    // Prepared once: parsing them costs more than running them.
+    let run = |sql| transaction.prepare_cached(sql)?.execute([]).map(drop);
     for job in jobs {
-        let savepoint = transaction.savepoint()?;
+        run("SAVEPOINT job")?;
         capture.begin();
+        let mark = recorder.mark();
         let mut txn = WriteTxn {
-            read: ReadTxn { file: &savepoint },
+            read: ReadTxn { file: &transaction },
             capture,
+            recorder,
         };
-        match (job.0)(&mut txn) {
-            Verdict::Keep => savepoint.commit()?,
-            // Dropped: rolled back to here. When SQLite has given up the whole transaction (no
-            // space), the statements after this fail, and with them the group.
-            Verdict::Undo => savepoint.finish()?,
+        if matches!((job.0)(&mut txn), Verdict::Undo) {
+            // Back to here. When SQLite has given up the whole transaction (no space), this fails,
+            // and with it the group.
+            recorder.rewind(mark);
+            run("ROLLBACK TO job")?;
         }
+        run("RELEASE job")?;
     }
+    recorder.store(&transaction)?;
     transaction.commit()
 }

@@ -132,6 +132,16 @@ async fn failed_connections_are_kept_for_the_operator() {
 }
 
 #[tokio::test]
+async fn a_change_that_nobody_records_is_undone() {
+    let store = Store::open_temporary().unwrap();
+    let forgot = store
+        .write::<_, Failure>(|txn| txn.put_device(&device("a")))
+        .await;
+    assert!(matches!(forgot, Err(Failure::Unrecorded)));
+    assert_eq!(store.read(|txn| txn.device_count(None)).unwrap(), 0);
+}
+
+#[tokio::test]
 async fn the_database_tells_each_object_once_with_what_it_was_and_is() {
     let store = Store::open_temporary().unwrap();
     let change = |job: fn(&mut WriteTxn<'_>) -> Result<(), Failure>| {

@@ -58,6 +58,16 @@ fn ledger_policies_of_the_corpus_are_decided() {
 }
 
 #[test]
+fn proof_files_of_the_corpus_are_read() {
+    check("tlog_proof", tlog::proof::exercise);
+}
+
+#[test]
+fn tile_paths_and_bundles_of_the_corpus_are_read() {
+    check("tlog_tile", tlog::tile::exercise);
+}
+
+#[test]
 fn checkpoints_sent_to_a_witness_of_the_corpus_are_judged() {
     check("witness_request", tlog::witness::exercise);
 }
@@ -81,6 +91,8 @@ fn every_fuzz_target_is_replayed() {
         "tlog_checkpoint",
         "tlog_note",
         "tlog_policy",
+        "tlog_proof",
+        "tlog_tile",
         "websocket_frames",
         "witness_request",
     ];

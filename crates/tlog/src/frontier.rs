@@ -1,8 +1,10 @@
 //! The right edge of a tree: all that is needed to append entries and to know the root.
 
+use model::limits;
+
 use crate::{
     hash::Hash,
-    merkle::{MAX_SIZE, fold, node_hash},
+    merkle::{fold, node_hash},
 };
 
 /// The roots of the complete subtrees that a tree of some size is made of, the largest first:
@@ -38,9 +40,9 @@ impl Frontier {
     /// # Errors
     ///
     /// When there are not as many hashes as bits set in the size, or the size is past
-    /// [`MAX_SIZE`].
+    /// [`limits::LOG_ENTRIES`].
     pub fn from_parts(size: u64, hashes: Vec<Hash>) -> Result<Self, InvalidFrontier> {
-        if size <= MAX_SIZE && hashes.len() == size.count_ones() as usize {
+        if size <= limits::LOG_ENTRIES && hashes.len() == size.count_ones() as usize {
             Ok(Self { size, hashes })
         } else {
             Err(InvalidFrontier {

@@ -1,8 +1,9 @@
 //! A SHA-256 hash of the tree, as bytes and as the base64 that notes and proofs write.
 
+use std::{fmt, str::FromStr};
+
 use aws_lc_rs::digest::{Context, Digest, SHA256, digest};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use std::{fmt, str::FromStr};
 
 /// A SHA-256 hash: of an entry, of a subtree, or of a whole tree.
 ///

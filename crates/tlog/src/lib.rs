@@ -16,6 +16,7 @@ pub mod merkle;
 pub mod mirror;
 pub mod note;
 pub mod policy;
+pub mod proof;
 pub mod tile;
 pub mod witness;
 
@@ -25,4 +26,5 @@ pub use hash::{Hash, InvalidHash};
 pub use key::{Algorithm, SignerKey, VerifierKey};
 pub use note::{InvalidNote, Note, NoteSignature};
 pub use policy::Policy;
+pub use proof::{InvalidProofFile, Proof, Unproved};
 pub use tile::{Level, TILE_WIDTH, TileId, TileNodes};

@@ -6,15 +6,11 @@
 //! inclusion proof (RFC 9162, section 2.1.3) is the one of `index..index + 1`, a consistency proof
 //! (section 2.1.4) the one of `0..old`.
 
-use crate::hash::Hash;
 use std::{convert::Infallible, ops::Range};
 
-/// The most hashes of a proof that is read or accepted (C2SP `tlog-witness`, `tlog-mirror`). It
-/// is enough for every tree of up to 2^62 entries.
-pub const MAX_PROOF_HASHES: usize = 63;
+use model::limits;
 
-/// The most entries of a tree: 2^62, so that no proof is longer than [`MAX_PROOF_HASHES`].
-pub const MAX_SIZE: u64 = 1 << 62;
+use crate::hash::Hash;
 
 /// Where the hashes of a tree are kept: in memory, in tiles, behind a network.
 pub trait Nodes {
@@ -185,7 +181,7 @@ pub fn check_consistency(
     if old == 0 {
         let holds = *old_root == empty_root()
             && proof.is_empty()
-            && new <= MAX_SIZE
+            && new <= limits::LOG_ENTRIES
             && (new > 0 || new_root == old_root);
         return if holds { Ok(()) } else { Err(InvalidProof) };
     }
@@ -207,7 +203,7 @@ pub fn check_subtree(
     proof: &[Hash],
 ) -> Result<(), InvalidProof> {
     let path = Path::to(start, end, size).ok_or(InvalidProof)?;
-    if proof.len() > MAX_PROOF_HASHES
+    if proof.len() > limits::CONSISTENCY_HASHES
         || proof.len() != path.siblings.len() + usize::from(path.remainder.is_some())
     {
         return Err(InvalidProof);
@@ -261,7 +257,7 @@ enum Place {
 impl Path {
     /// The way to the subtree `start..end` of the tree of `size` entries, if it is one.
     fn to(start: u64, end: u64, size: u64) -> Option<Self> {
-        if start >= end || end > size || size > MAX_SIZE {
+        if start >= end || end > size || size > limits::LOG_ENTRIES {
             return None;
         }
         if !start.is_multiple_of((end - start).next_power_of_two()) {
@@ -530,18 +526,18 @@ mod tests {
 
         #[test]
         fn proofs_in_the_largest_trees_hold_and_are_bounded(
-            size in 1..=MAX_SIZE,
+            size in 1..=limits::LOG_ENTRIES,
             place in 0.0..1.0f64,
         ) {
             let index = ((size as f64 * place) as u64).min(size - 1);
             let root = root(size, &Uniform).unwrap();
             let proof = prove_inclusion(index, size, &Uniform).unwrap();
-            prop_assert!(proof.len() <= MAX_PROOF_HASHES);
+            prop_assert!(proof.len() <= limits::CONSISTENCY_HASHES);
             let leaf = leaf_hash(b"x");
             prop_assert_eq!(check_inclusion(&leaf, index, size, &proof, &root), Ok(()));
             let old_root = super::root(index + 1, &Uniform).unwrap();
             let proof = prove_consistency(index + 1, size, &Uniform).unwrap();
-            prop_assert!(proof.len() <= MAX_PROOF_HASHES);
+            prop_assert!(proof.len() <= limits::CONSISTENCY_HASHES);
             prop_assert_eq!(
                 check_consistency(index + 1, &old_root, size, &root, &proof),
                 Ok(())
@@ -551,8 +547,9 @@ mod tests {
 
     #[test]
     fn the_longest_proof_is_just_within_the_bound() {
-        let proof = prove_consistency(MAX_SIZE - 1, MAX_SIZE, &Uniform).unwrap();
-        assert_eq!(proof.len(), MAX_PROOF_HASHES);
+        let proof =
+            prove_consistency(limits::LOG_ENTRIES - 1, limits::LOG_ENTRIES, &Uniform).unwrap();
+        assert_eq!(proof.len(), limits::CONSISTENCY_HASHES);
     }
 
     fn leaves(count: u64) -> Vec<Hash> {

@@ -1,10 +1,14 @@
 //! Tiles: the hashes of a tree as files of up to 256 (C2SP `tlog-tiles`, "Merkle Tree").
 
-use crate::{
-    hash::Hash,
-    merkle::{MAX_SIZE, Nodes, root_of},
-};
 use std::{cell::RefCell, collections::BTreeMap, fmt, str::FromStr, sync::Arc};
+
+use model::limits;
+
+use crate::{
+    bundle::{bundle_entries, push_entry},
+    hash::Hash,
+    merkle::{Nodes, root_of},
+};
 
 /// Hashes of a full tile, and entries of a full bundle.
 pub const TILE_WIDTH: u64 = 256;
@@ -270,14 +274,47 @@ where
         let width = 1 << (level % TILE_HEIGHT);
         let first = index.checked_mul(width).ok_or_else(outside)?;
         let tile_level = Level::Hashes(level / TILE_HEIGHT);
-        let id = TileId::in_tree(tile_level, first / TILE_WIDTH, self.size.min(MAX_SIZE))
-            .ok_or_else(outside)?;
+        let id = TileId::in_tree(
+            tile_level,
+            first / TILE_WIDTH,
+            self.size.min(limits::LOG_ENTRIES),
+        )
+        .ok_or_else(outside)?;
         let hashes = self.tile(id)?;
         let start = (first % TILE_WIDTH) as usize;
         let hashes = hashes
             .get(start..start + width as usize)
             .ok_or_else(outside)?;
         Ok(root_of(hashes))
+    }
+}
+
+/// For the fuzzer: bytes as a path, and as a bundle; what is read is written back the same way.
+///
+/// # Errors
+///
+/// What differed.
+#[doc(hidden)]
+pub fn exercise(bytes: &[u8]) -> Result<(), String> {
+    if let Ok(path) = str::from_utf8(bytes)
+        && let Ok(id) = path.parse::<TileId>()
+        && id.path() != path
+    {
+        return Err(format!("{path} is written back as {id}"));
+    }
+    let mut again = Vec::new();
+    let mut whole = true;
+    for entry in bundle_entries(bytes) {
+        match entry {
+            Ok(entry) => push_entry(&mut again, entry).map_err(|error| error.to_string())?,
+            Err(error) if error.at == again.len() => whole = false,
+            Err(error) => return Err(format!("{} bytes were read: {error}", again.len())),
+        }
+    }
+    if bytes.starts_with(&again) && whole == (bytes.len() == again.len()) {
+        Ok(())
+    } else {
+        Err(format!("the bundle is written back as {again:?}"))
     }
 }
 

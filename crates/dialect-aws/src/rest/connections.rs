@@ -55,14 +55,15 @@ pub(crate) fn list_subscriptions(call: &Call<'_>) -> Outcome {
 }
 
 /// `DeleteConnection`.
-pub(crate) fn delete(call: &Call<'_>) -> Outcome {
-    let client_id = permitted(call)?;
+pub(crate) async fn delete(call: &Call<'_>) -> Outcome {
+    let client_id: ClientId = call.name(0)?;
     let send_will = !call.flag("preventWillMessage")?;
     let end_session = call.flag("cleanSession")?;
-    if !call
+    let ended = call
         .hub
-        .disconnect_client(&client_id, send_will, end_session)
-    {
+        .disconnect_client(call.caller, &client_id, send_will, end_session)
+        .await?;
+    if !ended {
         return Err(unknown(&client_id).into());
     }
     Ok(Reply::empty())

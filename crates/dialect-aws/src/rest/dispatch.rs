@@ -103,7 +103,7 @@ async fn data_plane(call: &Call<'_>, operation: &Operation) -> Outcome {
         "ListNamedShadowsForThing" => shadows::list(call),
         "GetConnection" => connections::get(call),
         "ListSubscriptions" => connections::list_subscriptions(call),
-        "DeleteConnection" => connections::delete(call),
+        "DeleteConnection" => connections::delete(call).await,
         _ => not_implemented(operation),
     }
 }

@@ -58,6 +58,7 @@ impl Fixture {
         let config = HubConfig {
             profile: limits::Profile::Standard,
             account: ACCOUNT.into(),
+            require_cosigned: None,
         };
         let store = store::Store::open_temporary().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -80,6 +80,18 @@ impl Api {
                 answer: refusal.into(),
             }));
         }
+        if sender.certificate.is_some() && !is_own_page(head) {
+            let refusal = Refusal::new(
+                RefusalKind::Unauthenticated,
+                "websocket.origin",
+                "a browser shows its certificate to whatever page asks for it; a page of another \
+                 origin must sign the URL",
+            );
+            return Err(Box::new(Refused {
+                record: refusal.clone(),
+                answer: refusal.into(),
+            }));
+        }
         match &sender.certificate {
             Some(_) if self.hub.config().profile != Profile::AwsStrict => Ok(Opener::Certificate),
             Some(_) | None => Err(refused(SignatureError::Missing)),
@@ -126,6 +138,21 @@ fn refused(error: SignatureError) -> Box<Refused> {
         record: refusal,
         answer: error.into(),
     })
+}
+
+/// Whether no page asks, or one that the hub itself served. RFC 6455 §10.2, RFC 6454 §7.
+fn is_own_page(head: &Parts) -> bool {
+    let Some(origin) = head.headers.get(http::header::ORIGIN) else {
+        return true;
+    };
+    let host = head.headers.get(http::header::HOST);
+    let own = host.and_then(|host| host.to_str().ok());
+    let asking = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"))
+        .map(|(_, authority)| authority);
+    asking.is_some() && asking == own
 }
 
 fn asks_for_authorizer(head: &Parts) -> bool {

@@ -1,19 +1,13 @@
 //! Certificates.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::Path};
 use hub::PageRequest;
 use registry::{CertificateRecord, CertificateStatus, PolicyTarget, Principal};
 use store::Order;
 
 use super::{Answer, Asked, Part, Refused, Site, name, query};
 
-pub(super) async fn list(
-    State(site): State<Site>,
-    part: Asked<Part>,
-) -> Answer<api::Page<api::Certificate>> {
+pub(super) async fn list(site: Site, part: Asked<Part>) -> Answer<api::Page<api::Certificate>> {
     let part: PageRequest = query(part)?.into();
     let found = site
         .hub()
@@ -29,10 +23,7 @@ pub(super) async fn list(
     }))
 }
 
-pub(super) async fn revoke(
-    State(site): State<Site>,
-    Path(id): Path<String>,
-) -> Answer<api::Certificate> {
+pub(super) async fn revoke(site: Site, Path(id): Path<String>) -> Answer<api::Certificate> {
     let revoked = site
         .hub()
         .set_certificate_status(site.operator(), &name(&id)?, CertificateStatus::Revoked)

@@ -1,10 +1,6 @@
 //! Devices.
 
-use axum::{
-    Json,
-    body::Bytes,
-    extract::{Path, State},
-};
+use axum::{Json, body::Bytes, extract::Path};
 use hub::{DevicePolicy, PageRequest};
 use model::{ClientId, DeviceId};
 use registry::DeviceRecord;
@@ -12,10 +8,7 @@ use store::DeviceFilter;
 
 use super::{Answer, Asked, Part, Refused, Site, certificates, name, page, query, read};
 
-pub(super) async fn list(
-    State(site): State<Site>,
-    part: Asked<Part>,
-) -> Answer<api::Page<api::Device>> {
+pub(super) async fn list(site: Site, part: Asked<Part>) -> Answer<api::Page<api::Device>> {
     let part: PageRequest = query(part)?.into();
     let found = site
         .hub()
@@ -23,7 +16,7 @@ pub(super) async fn list(
     Ok(page(found, |record| device(&site, &record)))
 }
 
-pub(super) async fn add(State(site): State<Site>, body: Bytes) -> Answer<api::IssuedDevice> {
+pub(super) async fn add(site: Site, body: Bytes) -> Answer<api::IssuedDevice> {
     let new: api::NewDevice = read(&body)?;
     let id: DeviceId = name(&new.id)?;
     let setup = site.setup();
@@ -49,31 +42,22 @@ pub(super) async fn add(State(site): State<Site>, body: Bytes) -> Answer<api::Is
     }))
 }
 
-pub(super) async fn show(
-    State(site): State<Site>,
-    Path(id): Path<String>,
-) -> Answer<api::DeviceDetails> {
+pub(super) async fn show(site: Site, Path(id): Path<String>) -> Answer<api::DeviceDetails> {
     details(&site, &name(&id)?)
 }
 
-pub(super) async fn remove(State(site): State<Site>, Path(id): Path<String>) -> Answer<api::Done> {
+pub(super) async fn remove(site: Site, Path(id): Path<String>) -> Answer<api::Done> {
     site.hub()
         .remove_device(site.operator(), &name(&id)?)
         .await?;
     Ok(Json(api::Done {}))
 }
 
-pub(super) async fn disable(
-    State(site): State<Site>,
-    Path(id): Path<String>,
-) -> Answer<api::DeviceDetails> {
+pub(super) async fn disable(site: Site, Path(id): Path<String>) -> Answer<api::DeviceDetails> {
     enable_or_disable(&site, &id, false).await
 }
 
-pub(super) async fn enable(
-    State(site): State<Site>,
-    Path(id): Path<String>,
-) -> Answer<api::DeviceDetails> {
+pub(super) async fn enable(site: Site, Path(id): Path<String>) -> Answer<api::DeviceDetails> {
     enable_or_disable(&site, &id, true).await
 }
 

@@ -1,12 +1,12 @@
 //! Whether a device may do something, and why.
 
-use axum::{Json, body::Bytes, extract::State};
+use axum::{Json, body::Bytes};
 use hub::Question;
 use model::{DeviceId, Refusal};
 
 use super::{Answer, Refused, Site, messages, name, read};
 
-pub(super) async fn explain(State(site): State<Site>, body: Bytes) -> Answer<api::Explanation> {
+pub(super) async fn explain(site: Site, body: Bytes) -> Answer<api::Explanation> {
     let asked: api::Question = read(&body)?;
     let device: DeviceId = name(&asked.device)?;
     let question = question(&site, &asked)?;

@@ -1,6 +1,6 @@
 //! Messages: published by operators, and watched by them.
 
-use axum::{Json, body::Bytes, extract::State, response::Response};
+use axum::{Json, body::Bytes, response::Response};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -21,10 +21,7 @@ pub(super) struct Wanted {
     filter: String,
 }
 
-pub(super) async fn tail(
-    State(site): State<Site>,
-    wanted: Asked<Wanted>,
-) -> Result<Response, Refused> {
+pub(super) async fn tail(site: Site, wanted: Asked<Wanted>) -> Result<Response, Refused> {
     let filter = filter(&site, &query(wanted)?.filter)?;
     let watch = site.hub().watch(site.operator(), filter)?;
     let tail = Tail { site, watch };
@@ -69,7 +66,7 @@ impl Tail {
     }
 }
 
-pub(super) async fn publish(State(site): State<Site>, body: Bytes) -> Answer<api::Done> {
+pub(super) async fn publish(site: Site, body: Bytes) -> Answer<api::Done> {
     let asked: api::Publication = read(&body)?;
     let malformed = |message| Refused(Refusal::malformed("request.malformed", message));
     let payload = match (asked.text, asked.base64) {

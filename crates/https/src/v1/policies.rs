@@ -1,20 +1,13 @@
 //! Policies.
 
-use axum::{
-    Json,
-    body::Bytes,
-    extract::{Path, State},
-};
+use axum::{Json, body::Bytes, extract::Path};
 use hub::{NameOrder, PageRequest, PolicyDetails};
 use model::{DeviceId, PolicyName, Refusal};
 use registry::{PolicyRecord, PolicyTarget};
 
 use super::{Answer, Asked, Part, Refused, Site, name, page, query, read};
 
-pub(super) async fn list(
-    State(site): State<Site>,
-    part: Asked<Part>,
-) -> Answer<api::Page<api::Policy>> {
+pub(super) async fn list(site: Site, part: Asked<Part>) -> Answer<api::Page<api::Policy>> {
     let part: PageRequest = query(part)?.into();
     let found = site
         .hub()
@@ -22,7 +15,7 @@ pub(super) async fn list(
     Ok(page(found, |record| policy(&record)))
 }
 
-pub(super) async fn create(State(site): State<Site>, body: Bytes) -> Answer<api::PolicyDetails> {
+pub(super) async fn create(site: Site, body: Bytes) -> Answer<api::PolicyDetails> {
     let new: api::NewPolicy = read(&body)?;
     let created = site
         .hub()
@@ -36,10 +29,7 @@ pub(super) async fn create(State(site): State<Site>, body: Bytes) -> Answer<api:
     Ok(Json(details(created, Vec::new())))
 }
 
-pub(super) async fn show(
-    State(site): State<Site>,
-    Path(policy): Path<String>,
-) -> Answer<api::PolicyDetails> {
+pub(super) async fn show(site: Site, Path(policy): Path<String>) -> Answer<api::PolicyDetails> {
     let policy: PolicyName = name(&policy)?;
     let (hub, operator) = (site.hub(), site.operator());
     let found = hub.policy(operator, &policy)?;
@@ -49,7 +39,7 @@ pub(super) async fn show(
 }
 
 pub(super) async fn attach(
-    State(site): State<Site>,
+    site: Site,
     Path(policy): Path<String>,
     body: Bytes,
 ) -> Answer<api::Done> {
@@ -63,7 +53,7 @@ pub(super) async fn attach(
 }
 
 pub(super) async fn detach(
-    State(site): State<Site>,
+    site: Site,
     Path(policy): Path<String>,
     body: Bytes,
 ) -> Answer<api::Done> {

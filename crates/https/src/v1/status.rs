@@ -1,12 +1,12 @@
 //! How the hub is, for operators and for Prometheus.
 
-use axum::{Json, extract::State};
+use axum::Json;
 use hub::Hub;
 
 use super::{Answer, Site};
 use crate::{Figure, Sort};
 
-pub(super) async fn status(State(site): State<Site>) -> Answer<api::Status> {
+pub(super) async fn status(site: Site) -> Answer<api::Status> {
     let hub = site.hub();
     let figures = hub.figures();
     let uptime = hub.now().since(figures.started_at);
@@ -37,6 +37,7 @@ pub(super) async fn openapi() -> Json<serde_json::Value> {
 #[must_use]
 pub fn figures(hub: &Hub) -> Vec<Figure> {
     let figures = hub.figures();
+    let ledger = hub.ledger_figures();
     let one = |name, help, sort, value| Figure {
         name,
         help,
@@ -73,6 +74,31 @@ pub fn figures(hub: &Hub) -> Vec<Figure> {
             "1 when a write failed and the hub must be restarted.",
             Sort::Gauge,
             u64::from(hub.has_failed()),
+        ),
+        one(
+            "sekisho_ledger_entries",
+            "Entries of the ledger.",
+            Sort::Gauge,
+            ledger.recorded,
+        ),
+        one(
+            "sekisho_ledger_signed",
+            "Entries that the newest signed checkpoint covers.",
+            Sort::Gauge,
+            ledger.signed,
+        ),
+        one(
+            "sekisho_ledger_final",
+            "Entries that the newest final checkpoint covers.",
+            Sort::Gauge,
+            ledger.last_final,
+        ),
+        one(
+            "sekisho_ledger_alarms",
+            "What is wrong with the ledger: witnesses that saw another history, files that cannot \
+             be written.",
+            Sort::Gauge,
+            ledger.alarms,
         ),
         one(
             "sekisho_messages_in_total",

@@ -104,6 +104,7 @@ impl Bench {
             HubConfig {
                 profile: Profile::Standard,
                 account: "123456789012".into(),
+                require_cosigned: None,
             },
         )
         .unwrap();

@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    body::Bytes,
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{Json, body::Bytes, extract::Path, response::Response};
 use bytes::BytesMut;
 use hub::timeline::{Entry, KeptEntry};
 use model::Timestamp;
@@ -25,7 +20,7 @@ pub(super) struct Since {
 }
 
 pub(super) async fn of_device(
-    State(site): State<Site>,
+    site: Site,
     Path(client): Path<String>,
     since: Asked<Since>,
 ) -> Answer<api::Page<api::Entry>> {
@@ -61,10 +56,7 @@ pub(super) struct Wanted {
     follow: bool,
 }
 
-pub(super) async fn trace(
-    State(site): State<Site>,
-    wanted: Asked<Wanted>,
-) -> Result<Response, Refused> {
+pub(super) async fn trace(site: Site, wanted: Asked<Wanted>) -> Result<Response, Refused> {
     let trace = Trace {
         site,
         wanted: query(wanted)?,

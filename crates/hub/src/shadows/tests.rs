@@ -266,6 +266,7 @@ impl Watcher {
             HubConfig {
                 profile: Profile::Standard,
                 account: "123456789012".into(),
+                require_cosigned: None,
             },
         )
         .unwrap();

@@ -90,6 +90,7 @@ pub(crate) fn world_over(store: store::Store) -> World {
         HubConfig {
             profile: Profile::Standard,
             account: "000000000000".into(),
+            require_cosigned: None,
         },
     )
     .unwrap();

@@ -157,6 +157,7 @@ impl World {
             HubConfig {
                 profile,
                 account: "000000000000".into(),
+                require_cosigned: None,
             },
         )
         .expect("a hub");
@@ -197,7 +198,9 @@ impl World {
             .authorize::<act::ManageCertificates>(&Caller::hub(), "device")
             .expect("the hub may");
         self.hub
-            .transact(permit, move |txn| txn.put_certificate(&record))
+            .transact(permit, ledger::Verb::DeviceUpdate, move |txn| {
+                txn.put_certificate(&record)
+            })
             .await
             .expect("a certificate");
         self.hub.registry_changed(&Changed::Certificate(id));
@@ -224,7 +227,7 @@ impl World {
             .authorize::<act::ManagePolicies>(&Caller::hub(), "p")
             .expect("the hub may");
         self.hub
-            .transact(permit, move |txn| {
+            .transact(permit, ledger::Verb::DeviceUpdate, move |txn| {
                 txn.put_policy(&record)?;
                 txn.put_policy_version(&name, &version)?;
                 txn.attach_policy(&name, &target)

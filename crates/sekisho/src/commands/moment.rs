@@ -45,6 +45,21 @@ pub(super) fn ago(duration: Duration) -> u64 {
     u64::try_from(now.saturating_sub(duration).as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Reads a moment: how long ago it was, or itself as RFC 3339 writes it. In milliseconds since the
+/// epoch.
+pub(super) fn point(text: &str) -> Result<u64, Failure> {
+    if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
+        let millis = at.unix_timestamp_nanos() / 1_000_000;
+        return u64::try_from(millis)
+            .map_err(|_| Failure::usage(format!("{text:?} is before 1970")));
+    }
+    duration(text).map(ago).map_err(|_| {
+        Failure::usage(format!(
+            "{text:?} is not a moment; write 90s, 15m, 1h or 7d ago, or 2026-11-22T02:00:00Z"
+        ))
+    })
+}
+
 /// A moment for people: UTC, to the second.
 pub(super) fn show(millis: u64) -> String {
     i64::try_from(millis / 1000)
@@ -98,6 +113,22 @@ mod tests {
             "999999999999999999d",
         ] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_a_date_or_some_time_ago() {
+        assert_eq!(
+            point("2023-11-14T22:13:20.999Z").unwrap(),
+            1_700_000_000_999
+        );
+        assert_eq!(
+            point("2023-11-14T23:13:20+01:00").unwrap(),
+            1_700_000_000_000
+        );
+        assert!(point("1h").unwrap() > 1_700_000_000_000);
+        for text in ["", "yesterday", "1969-12-31T23:59:59Z", "2023-11-14"] {
+            assert!(point(text).is_err(), "{text}");
         }
     }
 

@@ -66,6 +66,11 @@ impl Capture {
         self.lock().paused = true;
     }
 
+    /// Whether something was changed that nobody has recorded.
+    pub(crate) fn is_pending(&self) -> bool {
+        !self.lock().touched.is_empty()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Rows> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,6 +178,51 @@ impl WriteTxn<'_> {
             });
         }
         Ok(changes)
+    }
+
+    /// Every object as if it had just been made: for a registry that is older than its ledger.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] when the store cannot be read or written.
+    pub fn all_objects(&mut self, seed: &[u8; 32]) -> Result<Vec<Change>, Failure> {
+        self.made(seed, |_| true)
+    }
+
+    /// Every object that shares the salt of `subject`, written KIND/NAME, as if it had just been
+    /// made.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] when the store cannot be read or written.
+    pub fn objects_of(&mut self, subject: &str, seed: &[u8; 32]) -> Result<Vec<Change>, Failure> {
+        self.made(seed, |object| super::salts::subject(object) == subject)
+    }
+
+    fn made(
+        &mut self,
+        seed: &[u8; 32],
+        wanted: impl Fn(&Object) -> bool,
+    ) -> Result<Vec<Change>, Failure> {
+        let mut found = Vec::new();
+        self.objects(|object, content| {
+            if wanted(&object) {
+                found.push((object, content));
+            }
+            Ok(())
+        })?;
+        found
+            .into_iter()
+            .map(|(object, content)| {
+                let salt = self.salt_of(&object, seed)?;
+                let after = ledger::fingerprint(&salt, &object.kind, &content);
+                Ok(Change {
+                    object,
+                    before: None,
+                    after: Some(after),
+                })
+            })
+            .collect()
     }
 }
 

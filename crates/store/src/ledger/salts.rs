@@ -58,6 +58,18 @@ impl ReadTxn<'_> {
             .map(Digest))
     }
 
+    /// Whether the states of `subject`, written KIND/NAME, have a salt.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] when the store cannot be read.
+    pub fn has_salt(&self, subject: &str) -> Result<bool, Failure> {
+        let mut statement = self
+            .file()
+            .prepare_cached("SELECT 1 FROM ledger_salts WHERE subject = ?1")?;
+        Ok(statement.exists([subject])?)
+    }
+
     pub(crate) fn known_salt(&self, object: &Object) -> Result<Option<[u8; 32]>, Failure> {
         let mut statement = self
             .file()
@@ -153,7 +165,7 @@ impl WriteTxn<'_> {
 }
 
 /// Whose salt the fingerprints of `object` are made with: what belongs to a thing shares its salt.
-fn subject(object: &Object) -> String {
+pub(super) fn subject(object: &Object) -> String {
     match &object.of {
         Some(of) => of.clone(),
         None => format!("{}/{}", object.kind, object.id),

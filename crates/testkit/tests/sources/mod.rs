@@ -12,13 +12,16 @@ pub(crate) struct Literal {
     pub(crate) file: String,
 }
 
-/// Programs, which give no reasons of their own and name files of the same shape.
-const PROGRAMS: [&str; 3] = ["bench", "sekisho", "testkit"];
+/// Programs, which give no reasons of their own and name files of the same shape, and the crate that
+/// names the ledger's verbs.
+const PROGRAMS: [&str; 4] = ["bench", "ledger", "sekisho", "testkit"];
 
 /// Literals that look alike and are none.
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 7] = [
+    "checkpoint.cosigned",
     "event-configurations.created-at",
     "event-configurations.modified-at",
+    "index.db",
     "queues.db",
     "r.r",
     "registry.db",

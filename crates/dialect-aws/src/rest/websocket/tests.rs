@@ -179,6 +179,24 @@ fn a_certificate_opens_what_is_not_signed_but_not_where_all_is_as_on_aws() {
 }
 
 #[test]
+fn a_page_of_another_origin_needs_a_signed_url() {
+    let asked_by = |target: &str, origin: &str| {
+        let mut head = head(target);
+        let origin = origin.parse().unwrap();
+        head.headers.insert("origin", origin);
+        Fixture::new().ask(&head, true)
+    };
+    let own = format!("https://{HOST}");
+    assert_eq!(asked_by("/mqtt", &own), Ok(Opener::Certificate));
+    assert!(asked_by(TARGET, "https://app.example").is_ok());
+    for origin in ["https://app.example", "null", "https://", HOST, ""] {
+        let (status, body, _) = asked_by("/mqtt", origin).unwrap_err();
+        assert_eq!(status, 403);
+        assert!(body.contains("must sign the URL"), "{body}");
+    }
+}
+
+#[test]
 fn a_custom_authorizer_is_refused_by_name() {
     let mut by_header = head("/mqtt");
     let name = "x-amz-customauthorizer-name";
