@@ -63,7 +63,13 @@ impl Api {
     }
 
     fn opener(&self, head: &Parts, sender: &Sender) -> Result<Opener, Box<Refused>> {
+        let asking = Asking::of(head);
         if presigned::is_presigned(head) {
+            // Where any signature is taken, the URL proves nothing about the page that asks.
+            let proves = matches!(self.signatures, SignaturePolicy::Verify(_));
+            if !proves && asking == Asking::ForeignPage {
+                return Err(foreign_page());
+            }
             return self
                 .verify_url(head)
                 .map(Opener::AccessKey)
@@ -80,17 +86,10 @@ impl Api {
                 answer: refusal.into(),
             }));
         }
-        if sender.certificate.is_some() && !is_own_page(head) {
-            let refusal = Refusal::new(
-                RefusalKind::Unauthenticated,
-                "websocket.origin",
-                "a browser shows its certificate to whatever page asks for it; a page of another \
-                 origin must sign the URL",
-            );
-            return Err(Box::new(Refused {
-                record: refusal.clone(),
-                answer: refusal.into(),
-            }));
+        // A browser shows its certificate to whatever page asks for it.
+        if sender.certificate.is_some() && matches!(asking, Asking::ForeignPage | Asking::LocalPage)
+        {
+            return Err(foreign_page());
         }
         match &sender.certificate {
             Some(_) if self.hub.config().profile != Profile::AwsStrict => Ok(Opener::Certificate),
@@ -140,19 +139,59 @@ fn refused(error: SignatureError) -> Box<Refused> {
     })
 }
 
-/// Whether no page asks, or one that the hub itself served. RFC 6455 §10.2, RFC 6454 §7.
-fn is_own_page(head: &Parts) -> bool {
-    let Some(origin) = head.headers.get(http::header::ORIGIN) else {
-        return true;
-    };
-    let host = head.headers.get(http::header::HOST);
-    let own = host.and_then(|host| host.to_str().ok());
-    let asking = origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.split_once("://"))
-        .map(|(_, authority)| authority);
-    asking.is_some() && asking == own
+fn foreign_page() -> Box<Refused> {
+    let refusal = Refusal::new(
+        RefusalKind::Unauthenticated,
+        "websocket.origin",
+        "a page of another origin must sign the URL with an access key of this hub; in \
+         development, where signatures prove nothing, only pages of this machine may connect",
+    );
+    Box::new(Refused {
+        record: refusal.clone(),
+        answer: refusal.into(),
+    })
+}
+
+/// Who asks, as far as `Origin` tells: browsers send it and no page can forge it. RFC 6455 §10.2,
+/// RFC 6454 §7.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Asking {
+    /// No browser.
+    Program,
+    /// A page that came from the hub itself.
+    OwnPage,
+    /// A page that came from another port of this machine.
+    LocalPage,
+    /// Any other page.
+    ForeignPage,
+}
+
+impl Asking {
+    fn of(head: &Parts) -> Self {
+        let Some(origin) = head.headers.get(http::header::ORIGIN) else {
+            return Self::Program;
+        };
+        let host = head.headers.get(http::header::HOST);
+        let own = host.and_then(|host| host.to_str().ok());
+        let asking = origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.split_once("://"))
+            .map(|(_, authority)| authority);
+        match asking {
+            Some(authority) if Some(authority) == own => Self::OwnPage,
+            Some(authority) if is_local(authority) => Self::LocalPage,
+            Some(_) | None => Self::ForeignPage,
+        }
+    }
+}
+
+fn is_local(authority: &str) -> bool {
+    let name = authority
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+        .map_or(authority, |(name, _)| name);
+    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
 }
 
 fn asks_for_authorizer(head: &Parts) -> bool {

@@ -239,7 +239,7 @@ pub(crate) const REASONS: &[Reason] = &[
     reason("type.too-recently-deprecated", Https(&[Malformed]), "aws-strict: a type is deprecated for 5 minutes before it is deleted", "wait as long as the message says"),
     reason("watch.too-many", Https(&[TooMany]), "the hub holds as many sessions or subscriptions as it can", "end some first"),
     reason("websocket.key", Status(400), "Sec-WebSocket-Key is missing, or is not base64 of 16 to 128 bytes", "use a WebSocket library"),
-    reason("websocket.origin", Https(&[Unauthenticated]), "a page of another origin opens a WebSocket with the browser's certificate", "sign the URL"),
+    reason("websocket.origin", Https(&[Unauthenticated]), "a page of another origin opens a WebSocket with the browser's certificate, or with --dev, where signatures prove nothing", "sign the URL"),
     reason("websocket.protocol", End(None), "a frame breaks RFC 6455: not masked, an extension, a fragment out of turn", "fix the client; the close code and the message say what"),
     reason("websocket.request", Status(400), "the handshake is not an HTTP/1.1 request without a body", "use a WebSocket library; check what stands between client and hub"),
     reason("websocket.subprotocol", Status(400), "the handshake offers no subprotocol that is served", "offer mqtt, or mqttv3.1"),

@@ -59,6 +59,7 @@ impl Fixture {
             HubConfig {
                 profile: self.profile,
                 account: "000000000000".into(),
+                require_cosigned: None,
             },
         )
         .unwrap();
@@ -189,10 +190,37 @@ fn a_page_of_another_origin_needs_a_signed_url() {
     let own = format!("https://{HOST}");
     assert_eq!(asked_by("/mqtt", &own), Ok(Opener::Certificate));
     assert!(asked_by(TARGET, "https://app.example").is_ok());
-    for origin in ["https://app.example", "null", "https://", HOST, ""] {
+    for origin in [
+        "https://app.example",
+        "http://localhost",
+        "null",
+        "https://",
+        HOST,
+        "",
+    ] {
         let (status, body, _) = asked_by("/mqtt", origin).unwrap_err();
         assert_eq!(status, 403);
         assert!(body.contains("must sign the URL"), "{body}");
+    }
+}
+
+#[test]
+fn where_any_signature_is_taken_only_pages_of_this_machine_may_connect() {
+    for (origin, taken) in [
+        ("http://localhost:3000", true),
+        ("http://127.0.0.1:5173", true),
+        ("http://[::1]", true),
+        ("https://app.example", false),
+        ("http://localhost.evil.example", false),
+        ("null", false),
+    ] {
+        let any = Fixture {
+            signatures: SignaturePolicy::AcceptAny,
+            ..Fixture::new()
+        };
+        let mut head = head(TARGET);
+        head.headers.insert("origin", origin.parse().unwrap());
+        assert_eq!(any.ask(&head, false).is_ok(), taken, "{origin}");
     }
 }
 
