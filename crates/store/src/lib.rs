@@ -4,7 +4,8 @@
 //! certificates, policies, groups, tags, shadows, timeline), `queues.db` what the broker must not
 //! lose (sessions, subscriptions, queued and retained messages). Each is written by one thread that
 //! commits everything waiting in one transaction; see [`Commit`]. Reads are synchronous and take
-//! microseconds.
+//! microseconds. Beside them, `ledger/` has the files of the [`Ledger`], which tells of every change
+//! of the registry.
 //!
 //! Rules live in `registry`, `shadow` and `policy`; here are only verbs that keep and find.
 
