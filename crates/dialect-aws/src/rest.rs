@@ -22,6 +22,7 @@ mod sts;
 mod tags;
 mod things;
 mod types;
+mod websocket;
 
 use std::{
     net::SocketAddr,
@@ -46,6 +47,7 @@ use self::{
 pub use self::{
     failure::exception,
     operations::{Operation, Service},
+    websocket::Opener,
 };
 use crate::sigv4::{Claim, SignatureError, SignaturePolicy, SigningName};
 

@@ -21,6 +21,8 @@ pub const TOPIC_LEVELS: usize = 128;
 pub const UNAUTHENTICATED_BYTES: usize = 16 * 1024;
 /// Bytes of one MQTT packet, fixed header included. Hub; AWS allows a payload of 128 KiB.
 pub const PACKET_BYTES: usize = 1024 * 1024;
+/// Bytes of one WebSocket message, all its frames together. Hub: one MQTT packet; AWS: 128 KiB.
+pub const WEBSOCKET_MESSAGE_BYTES: u64 = PACKET_BYTES as u64;
 /// Bytes of an HTTP request body. Hub: the largest AWS control plane body is a policy document.
 pub const HTTP_BODY_BYTES: usize = 1024 * 1024;
 /// Bytes of a body that is too large which are read and thrown away, so that its sender reads the

@@ -176,6 +176,8 @@ const fn signature_exception(service: Service, error: &SignatureError) -> &'stat
             Service::Sts,
             SignatureError::Service { .. }
             | SignatureError::ClockSkew { .. }
+            | SignatureError::Expired { .. }
+            | SignatureError::Region { .. }
             | SignatureError::HeaderNotSigned { .. }
             | SignatureError::Payload
             | SignatureError::Mismatch { .. },

@@ -33,7 +33,7 @@ pub(crate) enum Told {
     Handshake,
     /// The operator, in the timeline.
     Timeline,
-    /// REST v1 and `/_sekisho` only, with this status.
+    /// REST v1, `/_sekisho` and the WebSocket handshake only, with this status.
     Status(u16),
 }
 
@@ -106,7 +106,7 @@ pub(crate) const REASONS: &[Reason] = &[
     reason("group.version-conflict", Https(&[Conflict]), "the group changed since it was read", "read it again and retry"),
     reason("http.body", Https(&[TooLarge]), "the body has more than 1 MiB", "send less"),
     reason("http.unknown-path", Status(404), "nothing is served at this path", "see docs/operating.md"),
-    reason("http.wrong-method", Status(405), "the path does not take this method", "see /api/v1/openapi.json"),
+    reason("http.wrong-method", Status(405), "the path does not take this method", "see /api/v1/openapi.json; a WebSocket handshake is a GET"),
     reason("hub.internal", Anywhere(&[Internal]), "the hub failed", "look for an error in the hub's log and report it"),
     reason("hub.rate", Https(&[TooMany]), "requests come too fast", "retry with back-off"),
     reason("hub.shutting-down", End(Some(Code::ServerShuttingDown)), "the hub stops", "connect again in a moment"),
@@ -207,6 +207,7 @@ pub(crate) const REASONS: &[Reason] = &[
     reason("shadow.too-many", Anywhere(&[TooMany]), "a thing has at most 1,000 shadows, those deleted lately included", "delete some and wait"),
     reason("shadow.version-conflict", Anywhere(&[Conflict]), "the shadow changed since it was read", "read it again, merge and retry"),
     reason("signature.clock-skew", Signature, "the signature is too old or not valid yet", "set the client's clock"),
+    reason("signature.expired", Signature, "the presigned URL is older than its X-Amz-Expires", "sign a new URL for each connection"),
     reason("signature.header-not-signed", Signature, "a header that must be signed is not", "sign it"),
     reason("signature.incomplete", Signature, "a part of the signature is absent or cannot be read", "use an AWS SDK's signer"),
     reason("signature.mismatch", Signature, "the signature does not match the request", "check the secret access key and what stands between client and hub"),
@@ -214,7 +215,8 @@ pub(crate) const REASONS: &[Reason] = &[
     reason("signature.payload", Signature, "x-amz-content-sha256 is not the hash of the body", "check what stands between client and hub"),
     reason("signature.unknown-key", Signature, "the hub does not know the access key", "use the one that `sekisho env` prints"),
     reason("signature.unknown-token", Signature, "the hub issued no such session token", "sign with a long-lived access key"),
-    reason("signature.wrong-service", Signature, "the request is signed for a service that is not served", "sign for iot, iotdata, iot-jobs-data, IoTSecuredTunneling or sts"),
+    reason("signature.wrong-region", Signature, "the WebSocket's URL is signed for another region than the hub's", "sign for the region that `sekisho env` prints"),
+    reason("signature.wrong-service", Signature, "the request is signed for a service that is not served", "sign for iot, iotdata, iot-jobs-data, IoTSecuredTunneling or sts; a WebSocket's URL for iotdevicegateway or iotdata"),
     reason("store.unavailable", Anywhere(&[Unavailable]), "the hub cannot write now: the disk is full or too slow", "try again; make room on the disk"),
     reason("subscription.retained-backlog", Mqtt(&[TooMany]), "100,000 retained messages already wait to be sent to this connection", "take them before subscribing to more"),
     reason("subscription.too-many", Mqtt(&[TooMany]), "the session has as many subscriptions as it may (10,000; aws-strict 50), or the hub 4,000,000", "use wildcards, or unsubscribe from some"),
@@ -236,4 +238,13 @@ pub(crate) const REASONS: &[Reason] = &[
     reason("type.searchable-attributes", Https(&[Malformed]), "a type has at most 3 searchable attributes", "name fewer"),
     reason("type.too-recently-deprecated", Https(&[Malformed]), "aws-strict: a type is deprecated for 5 minutes before it is deleted", "wait as long as the message says"),
     reason("watch.too-many", Https(&[TooMany]), "the hub holds as many sessions or subscriptions as it can", "end some first"),
+    reason("websocket.key", Status(400), "Sec-WebSocket-Key is missing, or is not base64 of 16 to 128 bytes", "use a WebSocket library"),
+    reason("websocket.origin", Https(&[Unauthenticated]), "a page of another origin opens a WebSocket with the browser's certificate, or with --dev, where signatures prove nothing", "sign the URL"),
+    reason("websocket.protocol", End(None), "a frame breaks RFC 6455: not masked, an extension, a fragment out of turn", "fix the client; the close code and the message say what"),
+    reason("websocket.request", Status(400), "the handshake is not an HTTP/1.1 request without a body", "use a WebSocket library; check what stands between client and hub"),
+    reason("websocket.subprotocol", Status(400), "the handshake offers no subprotocol that is served", "offer mqtt, or mqttv3.1"),
+    reason("websocket.text", End(None), "a text frame came", "send MQTT in binary frames"),
+    reason("websocket.too-large", End(None), "a message is larger than 1 MiB, all its frames together", "send each MQTT packet in a message of its own"),
+    reason("websocket.upgrade", Status(426), "the request at /mqtt asks for no WebSocket", "send `Connection: Upgrade` and `Upgrade: websocket`; a proxy may have removed them"),
+    reason("websocket.version", Status(426), "the handshake is of another version than 13", "use a WebSocket library that knows RFC 6455"),
 ];
