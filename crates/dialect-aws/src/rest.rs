@@ -5,6 +5,7 @@
 //! instead of a signature. What the hub does not do is refused by the name of the operation.
 
 mod arn;
+mod ca_certificates;
 mod call;
 mod certificates;
 mod connections;

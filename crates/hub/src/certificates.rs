@@ -254,7 +254,7 @@ impl Hub {
 }
 
 /// Reads the place of a certificate in a list.
-fn place(key: &str) -> Result<CertificatePlace, Refusal> {
+pub(crate) fn place(key: &str) -> Result<CertificatePlace, Refusal> {
     let parse = || -> Option<CertificatePlace> {
         let (millis, id) = key.split_once(' ')?;
         Some((

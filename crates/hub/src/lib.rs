@@ -8,7 +8,9 @@
 
 mod access;
 mod announce;
+mod attempts;
 mod authorize;
+mod ca_certificates;
 mod caller;
 mod certificates;
 pub mod clock;
@@ -24,6 +26,7 @@ mod facts;
 mod groups;
 mod handle;
 mod intents;
+mod joining;
 mod language;
 mod ledger;
 mod live;
@@ -52,8 +55,10 @@ use model::limits::Profile;
 pub use self::ledger::{
     CosignError, EntryQuery, LedgerFigures, LedgerSetup, LedgerStatus, NamedEntry, Restored,
 };
+pub use attempts::{AttemptQuery, AttemptRecord};
 pub use authorize::{Act, Permit, act};
 pub use broker::{CloseReason, SubscriptionOptions};
+pub use ca_certificates::NewCa;
 pub use caller::{Access, Caller, Credentials, PeerFacts, Principal};
 pub use certificates::{Activation, IssuedCertificate};
 pub use connections::{

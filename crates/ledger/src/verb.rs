@@ -56,6 +56,12 @@ verbs! {
     CertificateRevoke = "certificate.revoke",
     /// A certificate was deleted.
     CertificateDelete = "certificate.delete",
+    /// A certificate authority of the operator's own was registered.
+    CaRegister = "ca.register",
+    /// A certificate authority was changed.
+    CaUpdate = "ca.update",
+    /// A certificate authority was deleted.
+    CaDelete = "ca.delete",
     /// A policy was created, with its first version.
     PolicyCreate = "policy.create",
     /// A policy was deleted.

@@ -178,6 +178,8 @@ pub const ATTRIBUTE_VALUE_BYTES: usize = 800;
 pub const PEM_BYTES: usize = 65_536;
 /// Bytes of a certificate signing request. AWS: 4,096.
 pub const CSR_BYTES: usize = 4096;
+/// Registered CA certificates with the same subject. AWS: 10.
+pub const CAS_PER_SUBJECT: usize = 10;
 /// Tags of one resource. AWS: 50.
 pub const TAGS: usize = 50;
 /// Levels of groups below one another. AWS: 7.
@@ -191,6 +193,8 @@ pub const STORE_PENDING_JOBS: usize = 1_000_000;
 pub const TIMELINE_TOTAL: usize = 1_000_000;
 /// Failed connections kept for `trace --failed`, all clients together. Hub.
 pub const FAILED_CONNECTIONS: usize = 10_000;
+/// Attempts to become registered that are kept, all devices together. Hub.
+pub const PROVISIONING_ATTEMPTS: usize = 10_000;
 /// Results of one page of a list. AWS: 250.
 pub const PAGE_RESULTS: usize = 250;
 /// Bytes of a description of a group or a type. AWS: 2,028.

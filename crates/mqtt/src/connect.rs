@@ -163,7 +163,8 @@ impl Stranger<'_> {
         };
         let caller = shared
             .hub
-            .authenticate(&credentials, Some(client_id.clone()), facts)?;
+            .admit(&credentials, client_id.clone(), facts)
+            .await?;
         let will = match &connect.will {
             None => None,
             Some(will) => {

@@ -7,6 +7,7 @@
 
 mod attachments;
 mod attributes;
+mod ca_certificates;
 mod certificates;
 mod devices;
 mod event_configurations;
@@ -17,6 +18,9 @@ mod types;
 
 pub use attachments::{Attachment, AttachmentKind, PolicyTarget, Principal};
 pub use attributes::{AttributeChange, Attributes};
+pub use ca_certificates::{
+    AutoRegistration, CaChange, CaMode, CaRecord, CaStatus, RegistrationConfig, TemplateSource,
+};
 pub use certificates::{CertificateRecord, CertificateStatus, Validity};
 pub use devices::{DeviceChange, DeviceRecord};
 pub use event_configurations::{EventConfigurations, EventFamily};

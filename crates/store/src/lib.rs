@@ -10,6 +10,7 @@
 
 mod attachments;
 mod backup;
+mod ca_certificates;
 mod certificates;
 mod check;
 mod commit;
@@ -18,6 +19,7 @@ mod devices;
 mod groups;
 mod ledger;
 mod policies;
+mod provisioning_attempts;
 mod queues;
 mod registry_file;
 mod rows;
@@ -42,6 +44,7 @@ pub use database::{Failure, OpenError};
 pub use devices::{AttributeFilter, DeviceFilter};
 pub use groups::GroupFilter;
 pub use ledger::{Comparison, Ledger, LedgerError, PersonKind, Query, Recorded, SignedCheckpoint};
+pub use provisioning_attempts::KeptAttempt;
 pub use queues::{
     Backlog, Enqueue, Expired, Loaded, Message, QueueOp, Queued, QueuedMessage, Queues,
     RetainedMessage, SessionKey, SessionRecord, StoredWill, SubscriptionRecord,

@@ -24,6 +24,8 @@ pub(crate) const LAYOUT: Layout = Layout {
         include_str!("registry_file/shadows.sql"),
         include_str!("registry_file/salts.sql"),
         include_str!("registry_file/ledger.sql"),
+        include_str!("registry_file/ca_certificates.sql"),
+        include_str!("registry_file/provisioning_attempts.sql"),
     ],
     readers: 4,
 };

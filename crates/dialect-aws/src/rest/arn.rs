@@ -19,6 +19,7 @@ pub(crate) struct Place {
 /// What a resource name is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
+    CaCertificate,
     Certificate,
     Policy,
     Thing,
@@ -27,7 +28,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
+        Self::CaCertificate,
         Self::Certificate,
         Self::Policy,
         Self::Thing,
@@ -37,6 +39,7 @@ impl Kind {
 
     const fn word(self) -> &'static str {
         match self {
+            Self::CaCertificate => "cacert",
             Self::Certificate => "cert",
             Self::Policy => "policy",
             Self::Thing => "thing",
@@ -117,7 +120,7 @@ pub(crate) fn read_target(text: &str) -> Result<PolicyTarget, Refusal> {
     match read(text)? {
         (Kind::Certificate, id) => Ok(PolicyTarget::Certificate(parse(id)?)),
         (Kind::ThingGroup, name) => Ok(PolicyTarget::Group(parse(name)?)),
-        (Kind::Policy | Kind::Thing | Kind::ThingType, _) => Err(invalid(format!(
+        (Kind::CaCertificate | Kind::Policy | Kind::Thing | Kind::ThingType, _) => Err(invalid(format!(
             "{text:?} is neither a certificate nor a thing group"
         ))),
     }

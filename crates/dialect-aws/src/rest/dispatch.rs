@@ -3,6 +3,7 @@
 use model::{Refusal, RefusalKind};
 
 use super::{
+    ca_certificates,
     call::{Call, Outcome},
     certificates, connections, data, endpoint, event_configurations, groups,
     operations::{Operation, Service},
@@ -64,6 +65,14 @@ async fn control_plane(call: &Call<'_>, operation: &Operation) -> Outcome {
         "DeleteCertificate" => certificates::delete(call).await,
         "ListCertificates" => certificates::list(call),
         "ListCertificatesByCA" => certificates::list_by_ca(call),
+
+        "GetRegistrationCode" => ca_certificates::registration_code(call).await,
+        "DeleteRegistrationCode" => ca_certificates::delete_registration_code(call).await,
+        "RegisterCACertificate" => ca_certificates::register(call).await,
+        "DescribeCACertificate" => ca_certificates::describe(call),
+        "UpdateCACertificate" => ca_certificates::update(call).await,
+        "DeleteCACertificate" => ca_certificates::delete(call).await,
+        "ListCACertificates" => ca_certificates::list(call),
 
         "CreatePolicy" => policies::create(call).await,
         "GetPolicy" => policies::get(call),

@@ -59,7 +59,11 @@ fn control_plane(kind: RefusalKind, reason: &str) -> (&'static str, u16) {
     match kind {
         RefusalKind::Malformed => match reason {
             "policy.malformed" | "policy.too-large" => ("MalformedPolicyException", 400),
-            "certificate.malformed" => ("CertificateValidationException", 400),
+            "certificate.malformed" | "ca.malformed" | "ca.not-a-ca" | "ca.expired"
+            | "ca.verification" | "ca.signature" | "ca.not-registered" => {
+                ("CertificateValidationException", 400)
+            }
+            "ca.registration-code" => ("RegistrationCodeValidationException", 400),
             _ => ("InvalidRequestException", 400),
         },
         RefusalKind::Unauthenticated => ("UnrecognizedClientException", 403),
@@ -85,7 +89,9 @@ fn control_plane(kind: RefusalKind, reason: &str) -> (&'static str, u16) {
 fn conflict(reason: &str) -> (&'static str, u16) {
     match reason {
         "device.version-conflict" | "group.version-conflict" => ("VersionConflictException", 409),
-        "certificate.active" => ("CertificateStateException", 406),
+        "certificate.active" | "certificate.pending" | "ca.active" | "ca.inactive" => {
+            ("CertificateStateException", 406)
+        },
         "policy.versions" => ("VersionsLimitExceededException", 409),
         "certificate.attached"
         | "policy.attached"

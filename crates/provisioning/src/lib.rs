@@ -1,0 +1,8 @@
+//! How a device comes to be registered without an operator: which steps each way has, and how far
+//! an attempt came.
+//!
+//! Pure: the hub carries out, this crate says what is to be done and what was done.
+
+mod attempt;
+
+pub use attempt::{Attempt, Flow, Outcome, Step, Taken};
