@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import socket
 import ssl
 import subprocess
 import time
@@ -102,6 +103,40 @@ def attempts(hub, certificate):
         return json.load(answer)["items"]
 
 
+JITP_TEMPLATE = {
+    "Parameters": {
+        "AWS::IoT::Certificate::CommonName": {"Type": "String"},
+        "AWS::IoT::Certificate::SerialNumber": {"Type": "String", "Default": "none"},
+        "AWS::IoT::Certificate::Country": {"Type": "String"},
+        "AWS::IoT::Certificate::Id": {"Type": "String"},
+    },
+    "Resources": {
+        "thing": {
+            "Type": "AWS::IoT::Thing",
+            "Properties": {
+                "ThingName": {"Ref": "AWS::IoT::Certificate::CommonName"},
+                "AttributePayload": {
+                    "serial": {"Ref": "AWS::IoT::Certificate::SerialNumber"},
+                    "country": {"Ref": "AWS::IoT::Certificate::Country"},
+                },
+            },
+        },
+        "certificate": {
+            "Type": "AWS::IoT::Certificate",
+            "Properties": {
+                "CertificateId": {"Ref": "AWS::IoT::Certificate::Id"},
+                "Status": "ACTIVE",
+            },
+        },
+        "policy": {
+            "Type": "AWS::IoT::Policy",
+            "Properties": {"PolicyDocument": json.dumps(ALLOW_ALL)},
+        },
+    },
+}
+ROLE = "arn:aws:iam::000000000000:role/provisioning"
+
+
 def code_of(error):
     return error.value.response["Error"]["Code"], error.value.response["ResponseMetadata"][
         "HTTPStatusCode"
@@ -187,8 +222,6 @@ def test_a_device_joins_just_in_time(hub, iot, workshop, factory, listener, open
     # A bare handshake registers nothing.
     context = ssl.create_default_context(cafile=str(hub.root_ca))
     context.load_cert_chain(device.certificate, device.key)
-    import socket
-
     with socket.create_connection((hub.host, hub.mqtt_port)) as plain:
         with context.wrap_socket(plain, server_hostname=hub.host):
             time.sleep(0.2)
@@ -280,3 +313,141 @@ def test_a_ca_without_proof_serves_devices_that_send_sni(hub, iot, factory):
         SdkMqtt5(hub, device).connect()
     described = iot.describe_certificate(certificateId=device.certificate_id)
     assert described["certificateDescription"]["status"] == "PENDING_ACTIVATION"
+
+
+@pytest.mark.parametrize("where", ["body", "name"])
+def test_a_template_provisions_a_device_when_it_first_connects(
+    hub, iot, factory, opened, where
+):
+    if where == "body":
+        config = {"templateBody": json.dumps(JITP_TEMPLATE)}
+    else:
+        config = {"templateName": unique("jitp")}
+        iot.create_provisioning_template(
+            templateName=config["templateName"], templateBody=json.dumps(JITP_TEMPLATE),
+            provisioningRoleArn=ROLE, enabled=True, type="JITP",
+        )
+    ca = factory.register(iot, registrationConfig=config | {"roleArn": ROLE})
+    assert iot.describe_ca_certificate(certificateId=ca)["registrationConfig"] == config | {
+        "roleArn": ROLE
+    }
+    name = unique("pump")
+    device = factory.device(f"/C=JP/CN={name}/serialNumber=A-1", name)
+    with pytest.raises(Refused) as refused:
+        SdkMqtt5(hub, device).connect()
+    assert "connect again" in refused.value.text
+    opened(SdkMqtt5(hub, device)).connect()
+    thing = iot.describe_thing(thingName=name)
+    assert thing["attributes"] == {"serial": "A-1", "country": "JP"}
+    principals = iot.list_thing_principals(thingName=name)["principals"]
+    assert [principal.endswith(device.certificate_id) for principal in principals] == [True]
+    policies = iot.list_attached_policies(target=principals[0])["policies"]
+    assert len(policies) == 1 and len(policies[0]["policyName"]) == 64
+    kept = wait_until(lambda: attempts(hub, device.certificate_id), 5, "the attempt")[0]
+    assert kept["flow"] == "just-in-time-provisioning" and kept["refused"] is None
+    assert [step["step"] for step in kept["steps"]][-4:] == [
+        "device", "policy", "attached", "committed",
+    ]
+
+
+def test_a_template_that_fails_leaves_nothing(hub, iot, factory):
+    factory.register(
+        iot, registrationConfig={"templateBody": json.dumps(JITP_TEMPLATE), "roleArn": ROLE}
+    )
+    # No country in the subject, and the parameter has no default.
+    device = factory.device()
+    with pytest.raises(Refused):
+        SdkMqtt5(hub, device).connect()
+    kept = wait_until(lambda: attempts(hub, device.certificate_id), 5, "the attempt")[0]
+    assert kept["refused"] == "template.parameter"
+    assert "AWS::IoT::Certificate::Country" in kept["steps"][-1]["note"]
+    assert "parameters FAILED" in hub.command("timeline", device.name).stdout
+    for gone in (
+        lambda: iot.describe_certificate(certificateId=device.certificate_id),
+        lambda: iot.describe_thing(thingName=device.name),
+    ):
+        with pytest.raises(iot.exceptions.ResourceNotFoundException):
+            gone()
+
+
+def test_register_thing_makes_all_or_nothing(hub, iot, workshop, opened, tmp_path):
+    policy = workshop.policy()
+    template = {
+        "Parameters": {"Name": {"Type": "String"}, "Csr": {"Type": "String"}},
+        "Resources": {
+            "device": {
+                "Type": "AWS::IoT::Thing",
+                "Properties": {"ThingName": {"Ref": "Name"}, "AttributePayload": {"v": "1"}},
+                "OverrideSettings": {"AttributePayload": "FAIL"},
+            },
+            "cert": {
+                "Type": "AWS::IoT::Certificate",
+                "Properties": {"CertificateSigningRequest": {"Ref": "Csr"}},
+            },
+            "pol": {"Type": "AWS::IoT::Policy", "Properties": {"PolicyName": policy}},
+        },
+    }
+    key, request = tmp_path / "device.key", tmp_path / "device.csr"
+    openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request,
+            "-subj", "/CN=x")
+    name = unique("made")
+    body = json.dumps(template)
+    parameters = {"Name": name, "Csr": request.read_text()}
+    made = iot.register_thing(templateBody=body, parameters=parameters)
+    arns = made["resourceArns"]
+    assert arns["device"].endswith(f":thing/{name}") and arns["pol"].endswith(f":policy/{policy}")
+    pem = tmp_path / "device.pem"
+    pem.write_text(made["certificatePem"])
+    device = Device(name, arns["cert"], arns["cert"].split("/")[-1], policy, pem, key)
+    opened(SdkMqtt5(hub, device)).connect()
+    # The thing exists now, and the template says FAIL: no second certificate remains.
+    before = len(iot.list_certificates(pageSize=250)["certificates"])
+    with pytest.raises(botocore.exceptions.ClientError) as refused:
+        iot.register_thing(templateBody=body, parameters=parameters)
+    assert code_of(refused) == ("ResourceRegistrationFailureException", 400)
+    assert len(iot.list_certificates(pageSize=250)["certificates"]) == before
+
+
+def test_an_unknown_function_is_refused_with_its_place(iot):
+    template = json.loads(json.dumps(JITP_TEMPLATE))
+    template["Resources"]["thing"]["Properties"]["ThingName"] = {"Fn::Rot13": "x"}
+    with pytest.raises(iot.exceptions.InvalidRequestException) as refused:
+        iot.create_provisioning_template(
+            templateName=unique("bad"), templateBody=json.dumps(template),
+            provisioningRoleArn=ROLE,
+        )
+    assert "Resources.thing.Properties.ThingName.Fn::Rot13" in str(refused.value)
+
+
+def test_templates_and_their_versions_are_managed(iot):
+    name, body = unique("template"), json.dumps(JITP_TEMPLATE)
+    made = iot.create_provisioning_template(
+        templateName=name, templateBody=body, provisioningRoleArn=ROLE, description="d",
+        enabled=True,
+    )
+    assert made["templateArn"].endswith(f":provisioningtemplate/{name}")
+    assert made["defaultVersionId"] == 1
+    with pytest.raises(iot.exceptions.ResourceAlreadyExistsException):
+        iot.create_provisioning_template(
+            templateName=name, templateBody=body, provisioningRoleArn=ROLE
+        )
+    second = iot.create_provisioning_template_version(
+        templateName=name, templateBody=body, setAsDefault=True
+    )
+    assert (second["versionId"], second["isDefaultVersion"]) == (2, True)
+    described = iot.describe_provisioning_template(templateName=name)
+    assert described["defaultVersionId"] == 2 and described["type"] == "FLEET_PROVISIONING"
+    assert json.loads(described["templateBody"]) == JITP_TEMPLATE and described["enabled"]
+    versions = iot.list_provisioning_template_versions(templateName=name)["versions"]
+    assert [(each["versionId"], each["isDefaultVersion"]) for each in versions] == [
+        (1, False), (2, True),
+    ]
+    with pytest.raises(iot.exceptions.DeleteConflictException):
+        iot.delete_provisioning_template_version(templateName=name, versionId=2)
+    iot.update_provisioning_template(templateName=name, defaultVersionId=1, enabled=False)
+    iot.delete_provisioning_template_version(templateName=name, versionId=2)
+    listed = iot.list_provisioning_templates()["templates"]
+    assert [each["enabled"] for each in listed if each["templateName"] == name] == [False]
+    iot.delete_provisioning_template(templateName=name)
+    with pytest.raises(iot.exceptions.ResourceNotFoundException):
+        iot.describe_provisioning_template(templateName=name)

@@ -21,6 +21,7 @@ mod policies;
 mod shadows;
 mod sts;
 mod tags;
+mod templates;
 mod things;
 mod types;
 

@@ -2,10 +2,10 @@
 //! they signed a certificate.
 
 use ledger::Verb;
-use model::{CertificateId, Refusal, RefusalKind, Timestamp};
+use model::{CertificateId, Refusal, RefusalKind, TemplateName, Timestamp};
 use registry::{
     AutoRegistration, CaChange, CaMode, CaRecord, CaStatus, CertificateRecord, CertificateStatus,
-    RegistrationConfig, Validity,
+    RegistrationConfig, TemplateKind, TemplateSource, Validity,
 };
 use store::{Order, ReadTxn};
 
@@ -13,6 +13,7 @@ use crate::{
     Caller, Changed, Hub, Page, PageRequest, act,
     certificates::{new_record, place},
     registry_events::new_uuid,
+    templates::{find_template, parse},
 };
 
 /// The setting that holds the registration code.
@@ -145,21 +146,25 @@ impl Hub {
         .await
     }
 
-    /// What cannot be done at first sight is refused when it is asked for.
-    #[expect(
-        clippy::unused_self,
-        reason = "templates are looked up here once there are any"
-    )]
+    /// A template that could not be carried out is refused when it is named.
     fn check_registration(&self, config: &RegistrationConfig) -> Result<(), Refusal> {
-        if config.template.is_none() {
-            return Ok(());
+        match &config.template {
+            None => Ok(()),
+            Some(TemplateSource::Body(body)) => {
+                parse(body, TemplateKind::JustInTime).map(drop)
+            }
+            Some(TemplateSource::Name(name)) => {
+                let name = template_name(name)?;
+                let template = self.0.store.read(|txn| find_template(txn, &name))?;
+                if template.kind == TemplateKind::JustInTime {
+                    return Ok(());
+                }
+                Err(Refusal::malformed(
+                    "template.type",
+                    format!("template {name} is not of the type JITP"),
+                ))
+            }
         }
-        Err(Refusal::new(
-            RefusalKind::Unsupported,
-            "aws.not-implemented",
-            "registrationConfig with a provisioning template is not implemented by this hub yet; \
-             leave the template out, and the certificate waits to be activated",
-        ))
     }
 
     /// The authority `id`.
@@ -437,4 +442,10 @@ pub(crate) fn check_takes_certificates(ca: &CaRecord) -> Result<(), Refusal> {
             ),
         )),
     }
+}
+
+/// The name of a template, as a CA's configuration holds it.
+pub(crate) fn template_name(text: &str) -> Result<TemplateName, Refusal> {
+    TemplateName::new(text)
+        .map_err(|error| Refusal::malformed("template.name", error.to_string()))
 }

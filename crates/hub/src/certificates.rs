@@ -84,6 +84,16 @@ impl Hub {
         activation: Activation,
     ) -> Result<CertificateRecord, Refusal> {
         let permit = self.authorize::<act::ManageCertificates>(caller, "a new certificate")?;
+        let record = self.certify(request_pem, activation.into())?;
+        self.register(permit, Verb::CertificateCreate, record).await
+    }
+
+    /// Certifies the key of a request; nothing is registered yet.
+    pub(crate) fn certify(
+        &self,
+        request_pem: &str,
+        status: CertificateStatus,
+    ) -> Result<CertificateRecord, Refusal> {
         let request = x509::Request::from_pem(request_pem).map_err(|error| {
             let message = format!("the certificate signing request cannot be used: {error}");
             Refusal::malformed("request.malformed", message)
@@ -94,8 +104,7 @@ impl Hub {
         let certificate = authority
             .issue_for_request(&request, since, ISSUED_UNTIL)
             .map_err(|error| not_issued(&error))?;
-        let record = new_record(&certificate, activation.into(), now);
-        self.register(permit, Verb::CertificateCreate, record).await
+        Ok(new_record(&certificate, status, now))
     }
 
     /// Registers a certificate (PEM) that somebody else issued, without asking who.

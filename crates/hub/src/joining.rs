@@ -6,11 +6,19 @@
 //! `$hub/events/certificates/registered/{CA}` is told, and told again at every try until the
 //! certificate is activated. Lists of revoked certificates are not asked yet.
 
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
 use ledger::Verb;
 use model::{CertificateId, ClientId, Refusal, RefusalKind, Timestamp, TopicName};
 use mqtt_proto::QoS;
-use provisioning::{Attempt, Flow, Step};
-use registry::{AutoRegistration, CaMode, CaRecord, CaStatus, CertificateRecord, CertificateStatus};
+use provisioning::{Attempt, Flow, Step, Template};
+use registry::{
+    AutoRegistration, CaMode, CaRecord, CaStatus, CertificateRecord, CertificateStatus,
+    TemplateKind, TemplateRecord, TemplateSource,
+};
 use serde_json::json;
 use store::ReadTxn;
 
@@ -19,6 +27,8 @@ use crate::{
     ca_certificates::signer_of,
     caller::Errand,
     certificates::new_record,
+    from_template::{Bearer, Shared, implied, lock, take},
+    templates::{in_force, parse},
     timeline::{Kind, Subject},
 };
 
@@ -80,41 +90,53 @@ impl Hub {
         }
         let mut attempt = Attempt::new(Flow::JustInTimeRegistration, self.now());
         attempt.certificate = Some(certificate.id());
-        let refusal = match self.register_at_sight(&mut attempt, certificate, peer).await {
-            Ok(registered) => pending(registered.id),
-            Err(refusal) => refusal,
+        let attempt = Arc::new(Mutex::new(attempt));
+        let refusal = match self.register_at_sight(&attempt, certificate, peer).await {
+            Ok(refusal) | Err(refusal) => refusal,
         };
-        self.record_attempt(&attempt, Some(client_id), Some(peer));
+        let done = lock(&attempt).clone();
+        self.record_attempt(&done, Some(client_id), Some(peer));
         refusal
     }
 
     async fn register_at_sight(
         &self,
-        attempt: &mut Attempt,
+        attempt: &Shared,
         certificate: &x509::Certificate,
         peer: &PeerFacts,
-    ) -> Result<CertificateRecord, Refusal> {
+    ) -> Result<Refusal, Refusal> {
         let now = self.now();
         let ca = self
             .0
             .store
             .read(|txn| signer_of(txn, certificate))
             .map_err(as_stranger);
-        let ca = attempt.take(Step::Issuer, ca, |ca| {
+        let ca = take(attempt, Step::Issuer, ca, |ca| {
             format!("CA certificate {} signed it", ca.id)
         })?;
-        attempt.ca = Some(ca.id);
+        {
+            let mut attempt = lock(attempt);
+            attempt.ca = Some(ca.id);
+            if ca.template().is_some() {
+                attempt.flow = Flow::JustInTimeProvisioning;
+            }
+        }
         let named = check_server_name(&ca, peer);
-        attempt.take(Step::ServerName, named, |name| name.clone())?;
+        take(attempt, Step::ServerName, named, |name| name.clone())?;
         let active = check_active(&ca, now);
-        attempt.take(Step::CaActive, active, |()| "the CA is active".into())?;
-        attempt.take(Step::AutoRegistration, check_automatic(&ca), |()| {
+        take(attempt, Step::CaActive, active, |()| "the CA is active".into())?;
+        take(attempt, Step::AutoRegistration, check_automatic(&ca), |()| {
             "its certificates are registered at first sight".into()
         })?;
         let valid = check_validity(certificate, now);
-        attempt.take(Step::Validity, valid, |()| "the certificate is valid".into())?;
+        take(attempt, Step::Validity, valid, |()| "the certificate is valid".into())?;
+        if let Some(template) = ca.template() {
+            return self
+                .provision_at_sight(attempt, certificate, &ca, template, peer)
+                .await;
+        }
         let registered = self.record_at_sight(certificate, ca.id, peer, now).await;
-        let (registered, _) = attempt.take(Step::Registered, registered, |(record, is_new)| {
+        let (registered, _) = take(attempt, Step::Registered, registered, |(record, is_new)| {
             let status = record.status.as_str();
             if *is_new {
                 format!("recorded as {status}")
@@ -123,10 +145,67 @@ impl Hub {
             }
         })?;
         self.announce_registered(&registered, ca.id);
-        attempt.take(Step::Announced, Ok(()), |()| {
+        take(attempt, Step::Announced, Ok(()), |()| {
             format!("published to $hub/events/certificates/registered/{}", ca.id)
         })?;
-        Ok(registered)
+        Ok(pending(registered.id))
+    }
+
+    /// Carries out the template of a CA; the device is let in when it comes again.
+    async fn provision_at_sight(
+        &self,
+        attempt: &Shared,
+        certificate: &x509::Certificate,
+        ca: &CaRecord,
+        template: &TemplateSource,
+        peer: &PeerFacts,
+    ) -> Result<Refusal, Refusal> {
+        let now = self.now();
+        let template = take(attempt, Step::Template, self.template_of(template), |_| {
+            "the template was read".into()
+        })
+        .map_err(as_peer)?;
+        let implied = implied(certificate);
+        let nothing = BTreeMap::new();
+        let bearer = Bearer::Only(certificate.id());
+        let prepared = self
+            .prepare(attempt, &template, &implied, &nothing, bearer)
+            .map_err(as_peer)?;
+        let mut record = new_record(certificate, CertificateStatus::PendingActivation, now);
+        record.ca_id = Some(ca.id);
+        let permit = self.authorize_by_ca(errand_of(&record, peer), &record);
+        let ca = ca.id;
+        let made = self
+            .carry_out(permit, attempt, prepared, move |txn| {
+                still_takes(txn, &ca, now)?;
+                if txn.certificate(&record.id)?.is_none() {
+                    txn.put_certificate(&record)?;
+                }
+                Ok(())
+            })
+            .await
+            .map_err(as_peer)?;
+        let device = made
+            .device
+            .map_or_else(String::new, |(_, device)| format!(" as device {}", device.id));
+        Ok(Refusal::new(
+            RefusalKind::Unavailable,
+            "provisioning.connect-again",
+            format!("provisioned{device}; connect again"),
+        ))
+    }
+
+    /// The template that a CA names, read.
+    fn template_of(&self, source: &TemplateSource) -> Result<Template, Refusal> {
+        match source {
+            TemplateSource::Body(body) => parse(body, TemplateKind::JustInTime),
+            TemplateSource::Name(name) => {
+                let name = crate::ca_certificates::template_name(name)?;
+                let (template, version) = self.0.store.read(|txn| in_force(txn, &name))?;
+                check_enabled(&template)?;
+                parse(&version.body, template.kind)
+            }
+        }
     }
 
     /// Records `certificate`, unless it is recorded by now; says whether it was not.
@@ -139,13 +218,7 @@ impl Hub {
     ) -> Result<(CertificateRecord, bool), Refusal> {
         let mut record = new_record(certificate, CertificateStatus::PendingActivation, now);
         record.ca_id = Some(ca);
-        let errand = Errand {
-            principal: crate::Principal::Certificate(record.id),
-            address: Some(peer.address.ip()),
-            request_id: None,
-            receipt: Default::default(),
-        };
-        let permit = self.authorize_by_ca(errand, &record);
+        let permit = self.authorize_by_ca(errand_of(&record, peer), &record);
         let id = record.id;
         let registered = self
             .transact(permit, Verb::CertificateRegister, move |txn| {
@@ -183,6 +256,41 @@ impl Hub {
     }
 }
 
+/// The bearer of a certificate, on its own behalf.
+fn errand_of(record: &CertificateRecord, peer: &PeerFacts) -> Errand {
+    Errand {
+        principal: crate::Principal::Certificate(record.id),
+        address: Some(peer.address.ip()),
+        request_id: None,
+        receipt: Default::default(),
+    }
+}
+
+/// Whether devices may be provisioned by `template`.
+pub(crate) fn check_enabled(template: &TemplateRecord) -> Result<(), Refusal> {
+    if template.enabled {
+        return Ok(());
+    }
+    Err(Refusal::conflict(
+        "template.disabled",
+        format!("provisioning template {} is not enabled", template.name),
+    ))
+}
+
+/// What went wrong is the operator's to mend; the device is told that it may not connect.
+fn as_peer(refusal: Refusal) -> Refusal {
+    if matches!(
+        refusal.kind,
+        RefusalKind::Unavailable | RefusalKind::Internal
+    ) {
+        return refusal;
+    }
+    refused(
+        "provisioning.template",
+        format!("the device was not provisioned: {}", refusal.message),
+    )
+}
+
 fn pending(id: CertificateId) -> Refusal {
     Refusal::new(
         RefusalKind::Unauthenticated,
@@ -200,9 +308,10 @@ fn refused(reason: &'static str, message: String) -> Refusal {
 
 /// What an operator would be told of a request, as a connecting device is told.
 fn as_stranger(refusal: Refusal) -> Refusal {
-    match refusal.kind {
-        RefusalKind::Malformed => refused("provisioning.issuer", refusal.message.into_owned()),
-        _ => refusal,
+    if refusal.kind == RefusalKind::Malformed {
+        refused("provisioning.issuer", refusal.message.into_owned())
+    } else {
+        refusal
     }
 }
 

@@ -23,6 +23,7 @@ mod event_configurations;
 mod events;
 mod explain;
 mod facts;
+mod from_template;
 mod groups;
 mod handle;
 mod intents;
@@ -41,6 +42,7 @@ mod shadows;
 mod start;
 mod stored;
 mod tags;
+mod templates;
 mod test_authorization;
 pub mod timeline;
 mod transact;
@@ -68,6 +70,7 @@ pub use counts::Figures;
 pub use devices::NewDevice;
 pub use events::Event;
 pub use explain::{Explanation, Question};
+pub use from_template::Provisioned;
 pub use groups::{GroupDetails, NewGroup};
 pub use intents::{Intent, PublishRequest, ShadowRequest, ShadowVerb};
 pub use language::{InvalidPolicy, PolicyLanguage};
@@ -81,6 +84,7 @@ pub use shadows::ShadowNames;
 pub use store::{
     AttributeFilter, DeviceFilter, GroupFilter, LedgerError, Order, PersonKind, SignedCheckpoint,
 };
+pub use templates::NewTemplate;
 pub use test_authorization::{
     AuthorizationCheck, AuthorizationResult, AuthorizationTest, EffectivePolicy,
 };

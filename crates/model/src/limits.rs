@@ -193,6 +193,16 @@ pub const STORE_PENDING_JOBS: usize = 1_000_000;
 pub const TIMELINE_TOTAL: usize = 1_000_000;
 /// Failed connections kept for `trace --failed`, all clients together. Hub.
 pub const FAILED_CONNECTIONS: usize = 10_000;
+/// Bytes of the name of a provisioning template. AWS: 36.
+pub const TEMPLATE_NAME_BYTES: usize = 36;
+/// Bytes of a provisioning template. AWS: 10,240.
+pub const TEMPLATE_BYTES: usize = 10_240;
+/// Bytes that all values of a template make together, for one device. Hub.
+pub const TEMPLATE_RESULT_BYTES: usize = 256 * 1024;
+/// Versions of one provisioning template. AWS: 5.
+pub const TEMPLATE_VERSIONS: usize = 5;
+/// Bytes of the description of a provisioning template. AWS: 500.
+pub const TEMPLATE_DESCRIPTION_BYTES: usize = 500;
 /// Attempts to become registered that are kept, all devices together. Hub.
 pub const PROVISIONING_ATTEMPTS: usize = 10_000;
 /// Results of one page of a list. AWS: 250.

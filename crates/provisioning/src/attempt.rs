@@ -8,17 +8,27 @@ pub enum Flow {
     /// A certificate of a registered CA is registered when it is first seen, and waits to be
     /// activated by somebody who was told.
     JustInTimeRegistration,
+    /// The same, but the CA has a template, which is carried out at once.
+    JustInTimeProvisioning,
+    /// An operator has a template carried out.
+    RegisterDevice,
 }
 
 impl Flow {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::JustInTimeRegistration];
+    pub const ALL: [Self; 3] = [
+        Self::JustInTimeRegistration,
+        Self::JustInTimeProvisioning,
+        Self::RegisterDevice,
+    ];
 
     /// The name in listings; stable.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::JustInTimeRegistration => "just-in-time-registration",
+            Self::JustInTimeProvisioning => "just-in-time-provisioning",
+            Self::RegisterDevice => "register-thing",
         }
     }
 
@@ -34,6 +44,29 @@ impl Flow {
                 Step::Validity,
                 Step::Registered,
                 Step::Announced,
+            ],
+            Self::JustInTimeProvisioning => &[
+                Step::Issuer,
+                Step::ServerName,
+                Step::CaActive,
+                Step::AutoRegistration,
+                Step::Validity,
+                Step::Template,
+                Step::Parameters,
+                Step::Certificate,
+                Step::Device,
+                Step::Policy,
+                Step::Attached,
+                Step::Committed,
+            ],
+            Self::RegisterDevice => &[
+                Step::Template,
+                Step::Parameters,
+                Step::Certificate,
+                Step::Device,
+                Step::Policy,
+                Step::Attached,
+                Step::Committed,
             ],
         }
     }
@@ -56,6 +89,20 @@ pub enum Step {
     Registered,
     /// Whoever subscribes was told of it.
     Announced,
+    /// The template is there and was read.
+    Template,
+    /// Every parameter has a value, and what the template makes of them can be used.
+    Parameters,
+    /// The certificate has its status.
+    Certificate,
+    /// The device is registered, with type, attributes and groups.
+    Device,
+    /// The policy is there.
+    Policy,
+    /// Certificate, device and policy are attached to one another.
+    Attached,
+    /// All of it was written; before this step, nothing was.
+    Committed,
 }
 
 impl Step {
@@ -70,6 +117,13 @@ impl Step {
             Self::Validity => "validity",
             Self::Registered => "registered",
             Self::Announced => "announced",
+            Self::Template => "template",
+            Self::Parameters => "parameters",
+            Self::Certificate => "certificate",
+            Self::Device => "device",
+            Self::Policy => "policy",
+            Self::Attached => "attached",
+            Self::Committed => "committed",
         }
     }
 }

@@ -356,3 +356,162 @@ impl Policy {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLEET: &str = r#"{
+        "Parameters": {
+            "SerialNumber": {"Type": "String"},
+            "Where": {"Type": "String", "Default": "jp"},
+            "AWS::IoT::Certificate::Id": {"Type": "String"}
+        },
+        "Mappings": {"Sites": {"jp": {"url": "tokyo", "groups": ["a", "b"]}}},
+        "Resources": {
+            "thing": {"Type": "AWS::IoT::Thing", "Properties": {
+                "ThingName": {"Fn::Join": ["-", ["pump", {"Ref": "SerialNumber"}]]},
+                "AttributePayload": {
+                    "batch": {"Fn::Select": ["1", {"Fn::Split": [".", {"Ref": "SerialNumber"}]}]},
+                    "note": {"Fn::Sub": ["${SerialNumber} of ${x}, ${!x}", {"x": {"Ref": "Where"}}]}
+                },
+                "ThingGroups": {"Fn::FindInMap": ["Sites", {"Ref": "Where"}, "groups"]}},
+                "OverrideSettings": {"AttributePayload": "MERGE", "ThingGroups": "FAIL"}},
+            "certificate": {"Type": "AWS::IoT::Certificate", "Properties": {
+                "CertificateId": {"Ref": "AWS::IoT::Certificate::Id"}, "Status": "Active"}},
+            "policy": {"Type": "AWS::IoT::Policy", "Properties": {"PolicyName": "pumps"}}
+        },
+        "DeviceConfiguration": {"url": {"Fn::FindInMap": ["Sites", {"Ref": "Where"}, "url"]}}
+    }"#;
+
+    fn values(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn every_function_makes_what_the_guide_says() {
+        let template = Template::parse(FLEET, Kind::Fleet).unwrap();
+        let id = [("AWS::IoT::Certificate::Id", "c0ffee")];
+        let given = [
+            ("SerialNumber", "7.8"),
+            ("AWS::IoT::Certificate::Id", "forged"),
+        ];
+        let plan = template.resolve(&values(&id), &values(&given)).unwrap();
+        let thing = plan.thing.unwrap();
+        assert_eq!(thing.name, "pump-7.8");
+        assert_eq!(thing.groups, ["a", "b"]);
+        assert_eq!(
+            thing.attributes,
+            values(&[("batch", "8"), ("note", "7.8 of jp, ${x}")])
+        );
+        assert_eq!(thing.overrides.attributes, Override::Merge);
+        assert_eq!(thing.overrides.groups, Override::Fail);
+        assert_eq!(thing.overrides.device_type, Override::DoNothing);
+        let certificate = plan.certificate.unwrap();
+        assert_eq!(certificate.source, CertificateSource::Id("c0ffee".into()));
+        assert_eq!(plan.configuration, values(&[("url", "tokyo")]));
+    }
+
+    #[test]
+    fn a_parameter_without_a_value_is_named() {
+        let template = Template::parse(FLEET, Kind::Fleet).unwrap();
+        let id = values(&[("AWS::IoT::Certificate::Id", "c")]);
+        let missing = template.resolve(&id, &values(&[])).unwrap_err();
+        let name = "SerialNumber".to_owned();
+        assert_eq!(missing, TemplateError::Missing { name });
+        let elsewhere = values(&[("SerialNumber", "1"), ("Where", "de")]);
+        let refused = template.resolve(&id, &elsewhere).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the template is wrong at Resources.thing.Properties.ThingGroups: the mapping Sites \
+             has no de.groups"
+        );
+    }
+
+    #[track_caller]
+    fn check_place(resources: &str, kind: Kind, place: &str) {
+        let text = format!(r#"{{"Resources": {resources}}}"#);
+        match Template::parse(&text, kind) {
+            Err(TemplateError::Invalid { at, .. }) => assert_eq!(at, place, "{resources}"),
+            other => panic!("{resources} was taken: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_with_its_place() {
+        let named = |name: &str| {
+            format!(
+                r#"{{"t": {{"Type": "AWS::IoT::Thing", "Properties": {{"ThingName": {name}}}}}}}"#
+            )
+        };
+        let at = "Resources.t.Properties.ThingName";
+        let fleet = Kind::Fleet;
+        for (name, kind, inside) in [
+            (r#"{"Fn::Rot13": "x"}"#, fleet, ".Fn::Rot13"),
+            (
+                r#"{"Fn::Join": ["", ["a", {"Fn::If": []}]]}"#,
+                fleet,
+                ".Fn::Join[1][1].Fn::If",
+            ),
+            (r#"{"Fn::Sub": "a"}"#, Kind::JustInTime, ".Fn::Sub"),
+            (r#"{"Ref": "Unknown"}"#, fleet, ".Ref"),
+            (r#"{"Fn::Sub": "${Unknown}"}"#, fleet, ".Fn::Sub"),
+            (r#"{"Fn::Sub": "${x"}"#, fleet, ".Fn::Sub"),
+            (
+                r#"{"Fn::FindInMap": ["M", "a", "b"]}"#,
+                fleet,
+                ".Fn::FindInMap[0]",
+            ),
+            (r#"{"Fn::Split": ["", "b"]}"#, fleet, ".Fn::Split[0]"),
+            (r#"{"Ref": "a", "Fn::Sub": "b"}"#, fleet, ""),
+            ("7", fleet, ""),
+        ] {
+            check_place(&named(name), kind, &format!("{at}{inside}"));
+        }
+        check_place(
+            r#"{"t": {"Type": "AWS::S3::Bucket"}}"#,
+            fleet,
+            "Resources.t.Type",
+        );
+        check_place(
+            r#"{"t": {"Type": "AWS::IoT::Thing", "Properties": {"ThingName": "a", "Colour": "b"}}}"#,
+            fleet,
+            "Resources.t.Properties.Colour",
+        );
+        check_place(
+            r#"{"t": {"Type": "AWS::IoT::Thing", "Properties": {"ThingName": "a"},
+                "OverrideSettings": {"ThingTypeName": "MERGE"}}}"#,
+            fleet,
+            "Resources.t.OverrideSettings.ThingTypeName",
+        );
+        check_place(
+            r#"{"p": {"Type": "AWS::IoT::Policy", "Properties": {"PolicyName": "a"}},
+                "q": {"Type": "AWS::IoT::Policy", "Properties": {"PolicyName": "a"}}}"#,
+            fleet,
+            "Resources.q",
+        );
+    }
+
+    #[test]
+    fn a_template_that_grows_without_end_is_stopped() {
+        let mut value = r#"{"Ref": "P"}"#.to_owned();
+        for _ in 0..12 {
+            let twenty = "${x}".repeat(20);
+            value = format!(r#"{{"Fn::Sub": ["{twenty}", {{"x": {value}}}]}}"#);
+        }
+        let text = format!(
+            r#"{{"Parameters": {{"P": {{"Type": "String"}}}}, "Resources": {{"t": {{
+               "Type": "AWS::IoT::Thing", "Properties": {{"ThingName": {value}}}}}}}}}"#
+        );
+        let template = Template::parse(&text, Kind::Fleet).unwrap();
+        let given = values(&[("P", "0123456789")]);
+        let refused = template.resolve(&values(&[]), &given).unwrap_err();
+        assert!(refused.to_string().contains("more than"), "{refused}");
+        // An empty parameter makes nothing, however often.
+        let nothing = values(&[("P", "")]);
+        assert!(template.resolve(&values(&[]), &nothing).is_err());
+    }
+}

@@ -145,6 +145,12 @@ impl CaRecord {
         self.modified_at = now;
     }
 
+    /// The template that is carried out when one of its certificates is first seen.
+    #[must_use]
+    pub fn template(&self) -> Option<&TemplateSource> {
+        self.registration.as_ref()?.template.as_ref()
+    }
+
     /// Whether it may be deleted: not active.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod event_configurations;
 mod groups;
 mod policies;
 mod tags;
+mod templates;
 mod types;
 
 pub use attachments::{Attachment, AttachmentKind, PolicyTarget, Principal};
@@ -27,6 +28,7 @@ pub use event_configurations::{EventConfigurations, EventFamily};
 pub use groups::{GroupChange, GroupRecord};
 pub use policies::{PolicyRecord, PolicyVersion, check_policy_attachment};
 pub use tags::{Resource, TagChange, Tags};
+pub use templates::{TemplateChange, TemplateKind, TemplateRecord, TemplateVersion};
 pub use types::{DEPRECATED_BEFORE_DELETE, TypeChange, TypeRecord};
 
 use model::Refusal;

@@ -26,6 +26,7 @@ mod rows;
 mod settings;
 mod shadows;
 mod tags;
+mod templates;
 mod timeline;
 mod types;
 

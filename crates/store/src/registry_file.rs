@@ -26,6 +26,7 @@ pub(crate) const LAYOUT: Layout = Layout {
         include_str!("registry_file/ledger.sql"),
         include_str!("registry_file/ca_certificates.sql"),
         include_str!("registry_file/provisioning_attempts.sql"),
+        include_str!("registry_file/provisioning_templates.sql"),
     ],
     readers: 4,
 };

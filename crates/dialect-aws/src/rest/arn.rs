@@ -22,16 +22,18 @@ pub(crate) enum Kind {
     CaCertificate,
     Certificate,
     Policy,
+    ProvisioningTemplate,
     Thing,
     ThingGroup,
     ThingType,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::CaCertificate,
         Self::Certificate,
         Self::Policy,
+        Self::ProvisioningTemplate,
         Self::Thing,
         Self::ThingGroup,
         Self::ThingType,
@@ -42,6 +44,7 @@ impl Kind {
             Self::CaCertificate => "cacert",
             Self::Certificate => "cert",
             Self::Policy => "policy",
+            Self::ProvisioningTemplate => "provisioningtemplate",
             Self::Thing => "thing",
             Self::ThingGroup => "thinggroup",
             Self::ThingType => "thingtype",
@@ -120,7 +123,7 @@ pub(crate) fn read_target(text: &str) -> Result<PolicyTarget, Refusal> {
     match read(text)? {
         (Kind::Certificate, id) => Ok(PolicyTarget::Certificate(parse(id)?)),
         (Kind::ThingGroup, name) => Ok(PolicyTarget::Group(parse(name)?)),
-        (Kind::CaCertificate | Kind::Policy | Kind::Thing | Kind::ThingType, _) => Err(invalid(format!(
+        (Kind::CaCertificate | Kind::Policy | Kind::ProvisioningTemplate | Kind::Thing | Kind::ThingType, _) => Err(invalid(format!(
             "{text:?} is neither a certificate nor a thing group"
         ))),
     }

@@ -7,7 +7,7 @@ use super::{
     call::{Call, Outcome},
     certificates, connections, data, endpoint, event_configurations, groups,
     operations::{Operation, Service},
-    policies, shadows, sts, tags, things, types,
+    policies, shadows, sts, tags, templates, things, types,
 };
 
 pub(crate) async fn dispatch(call: &Call<'_>, operation: &Operation) -> Outcome {
@@ -73,6 +73,17 @@ async fn control_plane(call: &Call<'_>, operation: &Operation) -> Outcome {
         "UpdateCACertificate" => ca_certificates::update(call).await,
         "DeleteCACertificate" => ca_certificates::delete(call).await,
         "ListCACertificates" => ca_certificates::list(call),
+
+        "CreateProvisioningTemplate" => templates::create(call).await,
+        "DescribeProvisioningTemplate" => templates::describe(call),
+        "UpdateProvisioningTemplate" => templates::update(call).await,
+        "DeleteProvisioningTemplate" => templates::delete(call).await,
+        "ListProvisioningTemplates" => templates::list(call),
+        "CreateProvisioningTemplateVersion" => templates::create_version(call).await,
+        "ListProvisioningTemplateVersions" => templates::list_versions(call),
+        "DescribeProvisioningTemplateVersion" => templates::describe_version(call),
+        "DeleteProvisioningTemplateVersion" => templates::delete_version(call).await,
+        "RegisterThing" => templates::register_thing(call).await,
 
         "CreatePolicy" => policies::create(call).await,
         "GetPolicy" => policies::get(call),

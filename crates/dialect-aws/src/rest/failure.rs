@@ -92,11 +92,13 @@ fn conflict(reason: &str) -> (&'static str, u16) {
         "certificate.active" | "certificate.pending" | "ca.active" | "ca.inactive" => {
             ("CertificateStateException", 406)
         },
-        "policy.versions" => ("VersionsLimitExceededException", 409),
+        "policy.versions" | "template.versions" => ("VersionsLimitExceededException", 409),
         "certificate.attached"
         | "policy.attached"
         | "policy.not-empty"
-        | "policy.default-version" => ("DeleteConflictException", 409),
+        | "policy.default-version"
+        | "template.default-version" => ("DeleteConflictException", 409),
+        "template.conflict" => ("ResourceRegistrationFailureException", 400),
         _ => ("ConflictingResourceUpdateException", 409),
     }
 }

@@ -276,3 +276,87 @@ async fn an_unproved_authority_needs_server_name_indication() {
         "certificate.pending-activation"
     );
 }
+
+const TEMPLATE: &str = r#"{
+    "Parameters": {
+        "AWS::IoT::Certificate::CommonName": {"Type": "String"},
+        "AWS::IoT::Certificate::Id": {"Type": "String"}
+    },
+    "Resources": {
+        "thing": {"Type": "AWS::IoT::Thing", "Properties": {
+            "ThingName": {"Ref": "AWS::IoT::Certificate::CommonName"}}},
+        "certificate": {"Type": "AWS::IoT::Certificate", "Properties": {
+            "CertificateId": {"Ref": "AWS::IoT::Certificate::Id"}, "Status": "ACTIVE"}},
+        "policy": {"Type": "AWS::IoT::Policy", "Properties": {"PolicyDocument": "allow *"}}
+    }
+}"#;
+
+async fn with_template(world: &World, template: &str) -> Factory {
+    let factory = Factory::registered(world).await;
+    let change = CaChange {
+        registration: Some(Some(registry::RegistrationConfig {
+            template: Some(registry::TemplateSource::Body(template.into())),
+            role: None,
+        })),
+        ..CaChange::default()
+    };
+    factory.change(world, change).await;
+    factory
+}
+
+#[tokio::test]
+async fn a_template_makes_all_of_a_device_when_it_first_connects() {
+    let world = world();
+    let factory = with_template(&world, TEMPLATE).await;
+    let certificate = factory.certificate("pump-1", world.clock.now());
+    assert_eq!(
+        reason(admit(&world, &certificate, None).await),
+        "provisioning.connect-again"
+    );
+    let attempt = last_attempt(&world).await;
+    assert_eq!(attempt.flow, "just-in-time-provisioning");
+    assert_eq!(attempt.refused, None);
+    let caller = admit(&world, &certificate, None).await.unwrap();
+    assert_eq!(caller.access().device.as_ref().unwrap().as_str(), "pump-1");
+    crate::world::end(world.hub.connect(caller, ephemeral()).await.unwrap());
+}
+
+#[tokio::test]
+async fn nothing_half_provisioned_remains() {
+    let world = world();
+    let missing = TEMPLATE.replace(r#""PolicyDocument": "allow *""#, r#""PolicyName": "none""#);
+    let factory = with_template(&world, &missing).await;
+    let certificate = factory.certificate("pump-1", world.clock.now());
+    assert_eq!(
+        reason(admit(&world, &certificate, None).await),
+        "provisioning.template"
+    );
+    let attempt = last_attempt(&world).await;
+    assert_eq!(attempt.refused.as_deref(), Some("policy.not-found"));
+    assert_eq!(attempt.detail["not_reached"][0], "attached");
+    let (hub, operator) = (&world.hub, &world.operator);
+    assert_eq!(
+        reason(hub.certificate(operator, &certificate.id())),
+        "certificate.not-found"
+    );
+    let device = crate::world::device_id("pump-1");
+    assert_eq!(reason(hub.device(operator, &device)), "device.not-found");
+}
+
+#[tokio::test]
+async fn a_template_is_about_the_certificate_that_asks_and_no_other() {
+    let world = world();
+    let other = world.certificate().await.id.to_string();
+    let stolen = TEMPLATE.replace(
+        r#"{"Ref": "AWS::IoT::Certificate::Id"}, "Status": "ACTIVE""#,
+        &format!(r#""{other}", "Status": "INACTIVE""#),
+    );
+    let factory = with_template(&world, &stolen).await;
+    let certificate = factory.certificate("pump-1", world.clock.now());
+    assert_eq!(
+        reason(admit(&world, &certificate, None).await),
+        "provisioning.template"
+    );
+    let attempt = last_attempt(&world).await;
+    assert_eq!(attempt.refused.as_deref(), Some("template.certificate"));
+}

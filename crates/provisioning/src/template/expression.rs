@@ -333,7 +333,8 @@ impl<'a> Scope<'a> {
                 Found::Text(text)
             }
         };
-        let bytes = match &found {
+        // One more for the work: making nothing very often takes time, too.
+        let bytes = 1 + match &found {
             Found::Text(text) => text.len(),
             Found::List(items) => items.iter().map(|item| item.len() + 1).sum(),
         };
