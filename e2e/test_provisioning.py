@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import queue
 import socket
 import ssl
 import subprocess
@@ -10,9 +11,11 @@ import urllib.request
 
 import botocore.exceptions
 import pytest
+from awscrt import mqtt, mqtt5
+from awsiot import iotidentity
 
-from clients import Paho, Refused, SdkMqtt5
-from devices import ALLOW_ALL, Device, unique
+from clients import Paho, Refused, SdkMqtt5, SdkMqtt311
+from devices import ALLOW_ALL, Device, connect_and, unique
 from hub import wait_until
 
 
@@ -451,3 +454,236 @@ def test_templates_and_their_versions_are_managed(iot):
     iot.delete_provisioning_template(templateName=name)
     with pytest.raises(iot.exceptions.ResourceNotFoundException):
         iot.describe_provisioning_template(templateName=name)
+
+
+CLAIM_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"},
+        {
+            "Effect": "Allow",
+            "Action": ["iot:Publish", "iot:Receive"],
+            "Resource": [
+                "arn:aws:iot:*:*:topic/$aws/certificates/create*",
+                "arn:aws:iot:*:*:topic/$aws/provisioning-templates/*",
+            ],
+        },
+        {
+            "Effect": "Allow",
+            "Action": "iot:Subscribe",
+            "Resource": [
+                "arn:aws:iot:*:*:topicfilter/$aws/certificates/create*",
+                "arn:aws:iot:*:*:topicfilter/$aws/provisioning-templates/*",
+            ],
+        },
+    ],
+}
+
+
+def fleet_template(iot, policy, **settings):
+    """A template for devices with a claim; answers its name."""
+    name = unique("fleet")
+    body = {
+        "Parameters": {
+            "SerialNumber": {"Type": "String"},
+            "AWS::IoT::Certificate::Id": {"Type": "String"},
+        },
+        "Mappings": {"Lines": {"a": {"url": "https://a.example"}}},
+        "Resources": {
+            "thing": {
+                "Type": "AWS::IoT::Thing",
+                "Properties": {
+                    "ThingName": {"Fn::Join": ["-", [name, {"Ref": "SerialNumber"}]]},
+                    "AttributePayload": {"serial": {"Fn::Sub": "S:${SerialNumber}"}},
+                },
+            },
+            "certificate": {
+                "Type": "AWS::IoT::Certificate",
+                "Properties": {
+                    "CertificateId": {"Ref": "AWS::IoT::Certificate::Id"},
+                    "Status": "Active",
+                },
+            },
+            "policy": {"Type": "AWS::IoT::Policy", "Properties": {"PolicyName": policy}},
+        },
+        "DeviceConfiguration": {"url": {"Fn::FindInMap": ["Lines", "a", "url"]}},
+    }
+    iot.create_provisioning_template(
+        templateName=name, templateBody=json.dumps(body), provisioningRoleArn=ROLE,
+        **({"enabled": True} | settings),
+    )
+    return name
+
+
+class Claimant:
+    """A device with a claim certificate, as `awsiot.iotidentity` (v1) provisions it."""
+
+    def __init__(self, client):
+        self.identity = iotidentity.IotIdentityClient(client.connection)
+
+    def _ask(self, subscribe, publish, subscription, request):
+        answers = queue.Queue()
+        accepted, rejected = subscribe
+        for each in (accepted, rejected):
+            future, _ = each(
+                request=subscription, qos=mqtt.QoS.AT_LEAST_ONCE, callback=answers.put
+            )
+            future.result(10)
+        publish(request=request, qos=mqtt.QoS.AT_LEAST_ONCE).result(10)
+        return answers.get(timeout=20)
+
+    def create(self):
+        identity = self.identity
+        return self._ask(
+            (
+                identity.subscribe_to_create_keys_and_certificate_accepted,
+                identity.subscribe_to_create_keys_and_certificate_rejected,
+            ),
+            identity.publish_create_keys_and_certificate,
+            iotidentity.CreateKeysAndCertificateSubscriptionRequest(),
+            iotidentity.CreateKeysAndCertificateRequest(),
+        )
+
+    def create_from_csr(self, request):
+        identity = self.identity
+        return self._ask(
+            (
+                identity.subscribe_to_create_certificate_from_csr_accepted,
+                identity.subscribe_to_create_certificate_from_csr_rejected,
+            ),
+            identity.publish_create_certificate_from_csr,
+            iotidentity.CreateCertificateFromCsrSubscriptionRequest(),
+            iotidentity.CreateCertificateFromCsrRequest(certificate_signing_request=request),
+        )
+
+    def provision(self, template, token, **parameters):
+        identity = self.identity
+        return self._ask(
+            (
+                identity.subscribe_to_register_thing_accepted,
+                identity.subscribe_to_register_thing_rejected,
+            ),
+            identity.publish_register_thing,
+            iotidentity.RegisterThingSubscriptionRequest(template_name=template),
+            iotidentity.RegisterThingRequest(
+                template_name=template, certificate_ownership_token=token, parameters=parameters
+            ),
+        )
+
+
+@pytest.fixture
+def claim(workshop):
+    """The claim certificate that a whole production run carries."""
+    return workshop.device(CLAIM_POLICY, thing=False)
+
+
+def claimant(hub, opened, claim, client_id=None):
+    client = opened(SdkMqtt311(hub, claim, client_id=client_id or unique("claimant")))
+    client.connect()
+    return Claimant(client)
+
+
+def test_a_device_is_provisioned_by_claim(hub, iot, workshop, opened, claim, tmp_path):
+    template = fleet_template(iot, workshop.policy())
+    asks = claimant(hub, opened, claim)
+    made = asks.create()
+    assert isinstance(made, iotidentity.CreateKeysAndCertificateResponse)
+    described = iot.describe_certificate(certificateId=made.certificate_id)
+    assert described["certificateDescription"]["status"] == "PENDING_ACTIVATION"
+    answer = asks.provision(template, made.certificate_ownership_token, SerialNumber="7")
+    assert isinstance(answer, iotidentity.RegisterThingResponse), vars(answer)
+    assert answer.thing_name == f"{template}-7"
+    assert answer.device_configuration == {"url": "https://a.example"}
+    thing = iot.describe_thing(thingName=answer.thing_name)
+    assert thing["attributes"] == {"serial": "S:7"}
+    pem, key = tmp_path / "own.pem", tmp_path / "own.key"
+    pem.write_text(made.certificate_pem)
+    key.write_text(made.private_key)
+    device = Device(answer.thing_name, "", made.certificate_id, None, pem, key)
+    opened(SdkMqtt5(hub, device)).connect()
+    kept = wait_until(
+        lambda: [
+            each
+            for each in attempts(hub, made.certificate_id)
+            if each["flow"] == "provisioning-by-claim"
+        ],
+        5,
+        "the attempt",
+    )[0]
+    assert kept["refused"] is None and kept["template"] == template
+    assert [step["step"] for step in kept["steps"]] == [
+        "payload", "ownership", "template", "parameters", "certificate", "device", "policy",
+        "attached", "committed",
+    ]
+
+
+def test_a_device_that_made_its_own_key_is_provisioned(
+    hub, iot, workshop, opened, claim, tmp_path
+):
+    template = fleet_template(iot, workshop.policy())
+    key, request = tmp_path / "own.key", tmp_path / "own.csr"
+    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-keyout", key, "-out", request, "-subj", "/CN=own")
+    asks = claimant(hub, opened, claim)
+    made = asks.create_from_csr(request.read_text())
+    assert isinstance(made, iotidentity.CreateCertificateFromCsrResponse), vars(made)
+    answer = asks.provision(template, made.certificate_ownership_token, SerialNumber="8")
+    pem = tmp_path / "own.pem"
+    pem.write_text(made.certificate_pem)
+    device = Device(answer.thing_name, "", made.certificate_id, None, pem, key)
+    opened(SdkMqtt5(hub, device)).connect()
+
+
+def test_a_token_counts_once_and_only_from_its_owner(hub, iot, workshop, opened, claim):
+    template = fleet_template(iot, workshop.policy())
+    asks = claimant(hub, opened, claim)
+    other = claimant(hub, opened, workshop.device(CLAIM_POLICY, thing=False))
+    made = asks.create()
+    token = made.certificate_ownership_token
+    # A refusal uses nothing up, and makes nothing.
+    missing = asks.provision(template, token)
+    assert isinstance(missing, iotidentity.ErrorResponse)
+    assert (missing.status_code, missing.error_code) == (400, "InvalidParameters")
+    assert "SerialNumber" in missing.error_message
+    stolen = other.provision(template, token, SerialNumber="1")
+    assert stolen.error_code == "InvalidCertificateOwnershipToken"
+    assert asks.provision(template, token, SerialNumber="1").thing_name == f"{template}-1"
+    again = asks.provision(template, token, SerialNumber="2")
+    assert again.error_code == "InvalidCertificateOwnershipToken"
+    with pytest.raises(iot.exceptions.ResourceNotFoundException):
+        iot.describe_thing(thingName=f"{template}-2")
+    disabled = fleet_template(iot, workshop.policy(), enabled=False)
+    fresh = asks.create().certificate_ownership_token
+    assert asks.provision(disabled, fresh, SerialNumber="1").status_code == 409
+    assert asks.provision("absent", fresh, SerialNumber="1").status_code == 404
+
+
+def test_keys_and_tokens_are_told_to_nobody_else(hub, workshop, opened, claim, listener):
+    for filter in ("$aws/certificates/#", "$aws/provisioning-templates/#"):
+        listener.subscribe(filter)
+    claimant(hub, opened, claim).create()
+    listener.inbox.nothing()
+
+
+def test_a_device_without_the_right_gets_no_certificate(hub, iot, workshop, opened):
+    device = workshop.device(connect_and(), thing=False)
+    client = SdkMqtt5(hub, device)
+    client.connect()
+    answer = client.publish("$aws/certificates/create/json", b"{}")
+    assert answer.reason_code == mqtt5.PubackReasonCode.NOT_AUTHORIZED
+    client.close()
+
+
+def test_a_trusted_user_makes_a_claim_for_one_installation(
+    hub, iot, workshop, opened, tmp_path
+):
+    template = fleet_template(iot, workshop.policy())
+    made = iot.create_provisioning_claim(templateName=template)
+    assert 200 < made["expiration"].timestamp() - time.time() <= 300
+    pem, key = tmp_path / "claim.pem", tmp_path / "claim.key"
+    pem.write_text(made["certificatePem"])
+    key.write_text(made["keyPair"]["PrivateKey"])
+    claim = Device(unique("claim"), "", made["certificateId"], None, pem, key)
+    asks = claimant(hub, opened, claim)
+    token = asks.create().certificate_ownership_token
+    assert asks.provision(template, token, SerialNumber="9").thing_name == f"{template}-9"

@@ -34,6 +34,8 @@ pub mod act {
         ManageCertificates "manage certificates"
         /// Becoming registered because a registered authority vouches.
         JoinByCa "join by a registered CA"
+        /// Being provisioned by claim.
+        ProvisionByClaim "be provisioned by claim"
         /// Changing provisioning templates.
         ManageTemplates "manage provisioning templates"
         /// Changing policies and their attachments.

@@ -150,9 +150,7 @@ impl Hub {
     fn check_registration(&self, config: &RegistrationConfig) -> Result<(), Refusal> {
         match &config.template {
             None => Ok(()),
-            Some(TemplateSource::Body(body)) => {
-                parse(body, TemplateKind::JustInTime).map(drop)
-            }
+            Some(TemplateSource::Body(body)) => parse(body, TemplateKind::JustInTime).map(drop),
             Some(TemplateSource::Name(name)) => {
                 let name = template_name(name)?;
                 let template = self.0.store.read(|txn| find_template(txn, &name))?;
@@ -446,6 +444,5 @@ pub(crate) fn check_takes_certificates(ca: &CaRecord) -> Result<(), Refusal> {
 
 /// The name of a template, as a CA's configuration holds it.
 pub(crate) fn template_name(text: &str) -> Result<TemplateName, Refusal> {
-    TemplateName::new(text)
-        .map_err(|error| Refusal::malformed("template.name", error.to_string()))
+    TemplateName::new(text).map_err(|error| Refusal::malformed("template.name", error.to_string()))
 }

@@ -296,13 +296,22 @@ pub(crate) async fn identity_for(
     key: ca::DeviceKey,
     now: Timestamp,
 ) -> Result<ca::DeviceIdentity, Refusal> {
+    identity_until(hub, common_name, key, now, ISSUED_UNTIL).await
+}
+
+/// The same for a certificate that ends at `until`.
+pub(crate) async fn identity_until(
+    hub: &Hub,
+    common_name: &str,
+    key: ca::DeviceKey,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<ca::DeviceIdentity, Refusal> {
     let (hub, subject) = (hub.clone(), ca::Subject::common_name(common_name));
     // An RSA key takes a good part of a second.
     tokio::task::spawn_blocking(move || {
         let since = now.before(ISSUED_SINCE);
-        hub.0
-            .authority
-            .issue_device(&subject, key, since, ISSUED_UNTIL)
+        hub.0.authority.issue_device(&subject, key, since, until)
     })
     .await
     .map_err(|error| not_issued(&error))?

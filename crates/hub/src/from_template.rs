@@ -8,7 +8,9 @@ use std::{
 
 use aws_lc_rs::digest;
 use ledger::Verb;
-use model::{CertificateId, DeviceId, GroupName, PolicyName, Refusal, RefusalKind, Timestamp, TypeName};
+use model::{
+    CertificateId, DeviceId, GroupName, PolicyName, Refusal, RefusalKind, Timestamp, TypeName,
+};
 use provisioning::{
     Attempt, CertificatePlan, CertificateSource, Flow, IMPLIED_PREFIX, Override, Plan, PolicyPlan,
     PolicySource, Step, Template, ThingOverrides, ThingPlan,
@@ -144,8 +146,7 @@ impl Hub {
                 &parameters,
                 Bearer::Anybody,
             )?;
-            self.carry_out(permit, &attempt, prepared, |_| Ok(()))
-                .await
+            self.carry_out(permit, &attempt, prepared, |_| Ok(())).await
         }
         .await;
         let done = lock(&attempt).clone();
@@ -249,11 +250,7 @@ impl Hub {
             PolicySource::Name(text) => (name(&text)?, None),
             PolicySource::Document(document) => {
                 self.check_document(&document)?;
-                // The same text makes the same policy, whoever brings it.
-                let digest = digest::digest(&digest::SHA256, document.as_bytes());
-                let name = PolicyName::new(&hex::encode(digest))
-                    .expect("64 hexadecimal digits make a policy's name");
-                (name, Some(document))
+                (policy_name_of(&document), Some(document))
             }
         };
         Ok(PreparedPolicy {
@@ -309,6 +306,13 @@ impl Hub {
     }
 }
 
+/// The name of a policy that is known by its text: the same text makes the same policy, whoever
+/// brings it.
+pub(crate) fn policy_name_of(document: &str) -> PolicyName {
+    let digest = digest::digest(&digest::SHA256, document.as_bytes());
+    PolicyName::new(&hex::encode(digest)).expect("64 hexadecimal digits make a policy's name")
+}
+
 /// The parameters that a certificate gives a template.
 pub(crate) fn implied(certificate: &x509::Certificate) -> BTreeMap<String, String> {
     let subject = certificate.subject();
@@ -331,10 +335,7 @@ pub(crate) fn implied(certificate: &x509::Certificate) -> BTreeMap<String, Strin
             Some((format!("{IMPLIED_PREFIX}{name}"), value.to_owned()))
         })
         .collect();
-    implied.insert(
-        format!("{IMPLIED_PREFIX}Id"),
-        certificate.id().to_string(),
-    );
+    implied.insert(format!("{IMPLIED_PREFIX}Id"), certificate.id().to_string());
     implied
 }
 
@@ -464,7 +465,10 @@ fn make_certificate(
     if record.status == CertificateStatus::Revoked {
         return Err(Refusal::conflict(
             "template.conflict",
-            format!("certificate {} was revoked; no template undoes that", record.id),
+            format!(
+                "certificate {} was revoked; no template undoes that",
+                record.id
+            ),
         ));
     }
     if record.status != certificate.status {
@@ -535,7 +539,9 @@ fn make_device(
             let present = txn.groups_of_device(&id, None, model::limits::GROUPS_PER_DEVICE + 1)?;
             let gone: Vec<GroupName> = present
                 .into_iter()
-                .filter(|present| overrides.groups == Override::Replace && !groups.contains(present))
+                .filter(|present| {
+                    overrides.groups == Override::Replace && !groups.contains(present)
+                })
                 .collect();
             move_device(txn, &id, &groups, &gone)?.groups
         }

@@ -124,12 +124,19 @@ impl Hub {
         let named = check_server_name(&ca, peer);
         take(attempt, Step::ServerName, named, |name| name.clone())?;
         let active = check_active(&ca, now);
-        take(attempt, Step::CaActive, active, |()| "the CA is active".into())?;
-        take(attempt, Step::AutoRegistration, check_automatic(&ca), |()| {
-            "its certificates are registered at first sight".into()
+        take(attempt, Step::CaActive, active, |()| {
+            "the CA is active".into()
         })?;
+        take(
+            attempt,
+            Step::AutoRegistration,
+            check_automatic(&ca),
+            |()| "its certificates are registered at first sight".into(),
+        )?;
         let valid = check_validity(certificate, now);
-        take(attempt, Step::Validity, valid, |()| "the certificate is valid".into())?;
+        take(attempt, Step::Validity, valid, |()| {
+            "the certificate is valid".into()
+        })?;
         if let Some(template) = ca.template() {
             return self
                 .provision_at_sight(attempt, certificate, &ca, template, peer)
@@ -185,9 +192,9 @@ impl Hub {
             })
             .await
             .map_err(as_peer)?;
-        let device = made
-            .device
-            .map_or_else(String::new, |(_, device)| format!(" as device {}", device.id));
+        let device = made.device.map_or_else(String::new, |(_, device)| {
+            format!(" as device {}", device.id)
+        });
         Ok(Refusal::new(
             RefusalKind::Unavailable,
             "provisioning.connect-again",

@@ -13,6 +13,7 @@ mod authorize;
 mod ca_certificates;
 mod caller;
 mod certificates;
+mod claims;
 pub mod clock;
 mod connections;
 mod cosigning;
@@ -63,6 +64,7 @@ pub use broker::{CloseReason, SubscriptionOptions};
 pub use ca_certificates::NewCa;
 pub use caller::{Access, Caller, Credentials, PeerFacts, Principal};
 pub use certificates::{Activation, IssuedCertificate};
+pub use claims::ClaimRequest;
 pub use connections::{
     ConnectRequest, Connection, Disconnect, DisconnectReason, Item, SubscribeRequest, Will,
 };

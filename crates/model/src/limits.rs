@@ -203,6 +203,8 @@ pub const TEMPLATE_RESULT_BYTES: usize = 256 * 1024;
 pub const TEMPLATE_VERSIONS: usize = 5;
 /// Bytes of the description of a provisioning template. AWS: 500.
 pub const TEMPLATE_DESCRIPTION_BYTES: usize = 500;
+/// Certificates that wait to be provisioned by claim, all devices together. Hub.
+pub const OWNERSHIP_TOKENS: usize = 10_000;
 /// Attempts to become registered that are kept, all devices together. Hub.
 pub const PROVISIONING_ATTEMPTS: usize = 10_000;
 /// Results of one page of a list. AWS: 250.

@@ -12,14 +12,20 @@ pub enum Flow {
     JustInTimeProvisioning,
     /// An operator has a template carried out.
     RegisterDevice,
+    /// A device with a claim certificate asks for one of its own.
+    CertificateByClaim,
+    /// The same device has a template carried out for it.
+    ProvisioningByClaim,
 }
 
 impl Flow {
     /// All of them.
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 5] = [
         Self::JustInTimeRegistration,
         Self::JustInTimeProvisioning,
         Self::RegisterDevice,
+        Self::CertificateByClaim,
+        Self::ProvisioningByClaim,
     ];
 
     /// The name in listings; stable.
@@ -29,6 +35,8 @@ impl Flow {
             Self::JustInTimeRegistration => "just-in-time-registration",
             Self::JustInTimeProvisioning => "just-in-time-provisioning",
             Self::RegisterDevice => "register-thing",
+            Self::CertificateByClaim => "certificate-by-claim",
+            Self::ProvisioningByClaim => "provisioning-by-claim",
         }
     }
 
@@ -68,6 +76,18 @@ impl Flow {
                 Step::Attached,
                 Step::Committed,
             ],
+            Self::CertificateByClaim => &[Step::Payload, Step::Issued, Step::Committed],
+            Self::ProvisioningByClaim => &[
+                Step::Payload,
+                Step::Ownership,
+                Step::Template,
+                Step::Parameters,
+                Step::Certificate,
+                Step::Device,
+                Step::Policy,
+                Step::Attached,
+                Step::Committed,
+            ],
         }
     }
 }
@@ -89,6 +109,12 @@ pub enum Step {
     Registered,
     /// Whoever subscribes was told of it.
     Announced,
+    /// What was sent is what is asked for.
+    Payload,
+    /// The certificate was issued.
+    Issued,
+    /// The token is good, and the certificate it is for is the device's.
+    Ownership,
     /// The template is there and was read.
     Template,
     /// Every parameter has a value, and what the template makes of them can be used.
@@ -117,6 +143,9 @@ impl Step {
             Self::Validity => "validity",
             Self::Registered => "registered",
             Self::Announced => "announced",
+            Self::Payload => "payload",
+            Self::Issued => "issued",
+            Self::Ownership => "ownership",
             Self::Template => "template",
             Self::Parameters => "parameters",
             Self::Certificate => "certificate",

@@ -4,9 +4,11 @@
 //! Pure: the hub carries out, this crate says what is to be done and what was done.
 
 mod attempt;
+mod exercise;
 mod template;
 
 pub use attempt::{Attempt, Flow, Outcome, Step, Taken};
+pub use exercise::exercise;
 pub use template::{
     CertificatePlan, CertificateSource, IMPLIED_PREFIX, Kind, Override, Plan, PolicyPlan,
     PolicySource, Template, TemplateError, ThingOverrides, ThingPlan,

@@ -321,9 +321,9 @@ impl Certificate {
             CertificateSource::Id(id) => {
                 CertificateSource::Id(scope.text(id, &at("CertificateId"))?)
             }
-            CertificateSource::Request(request) => CertificateSource::Request(
-                scope.text(request, &at("CertificateSigningRequest"))?,
-            ),
+            CertificateSource::Request(request) => {
+                CertificateSource::Request(scope.text(request, &at("CertificateSigningRequest"))?)
+            }
             CertificateSource::Pem { certificate, ca } => CertificateSource::Pem {
                 certificate: scope.text(certificate, &at("CertificatePem"))?,
                 ca: scope.optional(ca.as_ref(), &at("CACertificatePem"))?,
@@ -422,7 +422,7 @@ mod tests {
         let missing = template.resolve(&id, &values(&[])).unwrap_err();
         let name = "SerialNumber".to_owned();
         assert_eq!(missing, TemplateError::Missing { name });
-        let elsewhere = values(&[("SerialNumber", "1"), ("Where", "de")]);
+        let elsewhere = values(&[("SerialNumber", "1.2"), ("Where", "de")]);
         let refused = template.resolve(&id, &elsewhere).unwrap_err();
         assert_eq!(
             refused.to_string(),

@@ -18,6 +18,7 @@ mod database;
 mod devices;
 mod groups;
 mod ledger;
+mod ownership_tokens;
 mod policies;
 mod provisioning_attempts;
 mod queues;
@@ -45,6 +46,7 @@ pub use database::{Failure, OpenError};
 pub use devices::{AttributeFilter, DeviceFilter};
 pub use groups::GroupFilter;
 pub use ledger::{Comparison, Ledger, LedgerError, PersonKind, Query, Recorded, SignedCheckpoint};
+pub use ownership_tokens::OwnershipToken;
 pub use provisioning_attempts::KeptAttempt;
 pub use queues::{
     Backlog, Enqueue, Expired, Loaded, Message, QueueOp, Queued, QueuedMessage, Queues,

@@ -27,6 +27,7 @@ pub(crate) const LAYOUT: Layout = Layout {
         include_str!("registry_file/ca_certificates.sql"),
         include_str!("registry_file/provisioning_attempts.sql"),
         include_str!("registry_file/provisioning_templates.sql"),
+        include_str!("registry_file/ownership_tokens.sql"),
     ],
     readers: 4,
 };

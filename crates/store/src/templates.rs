@@ -9,8 +9,7 @@ use crate::{
     rows::{all, limit, millis, name, one, run, time},
 };
 
-const COLUMNS: &str =
-    "name, kind, description, enabled, role, default_version, next_version, created_at, modified_at";
+const COLUMNS: &str = "name, kind, description, enabled, role, default_version, next_version, created_at, modified_at";
 
 fn read(row: &Row<'_>) -> Result<TemplateRecord, Failure> {
     const WHAT: &str = "provisioning template";

@@ -28,6 +28,11 @@ fn policy_documents_of_the_corpus_are_decided() {
 }
 
 #[test]
+fn provisioning_templates_of_the_corpus_are_filled_in() {
+    check("provisioning_template", provisioning::exercise);
+}
+
+#[test]
 fn shadow_patches_of_the_corpus_are_applied() {
     check("shadow_patch", shadow::exercise::patches);
 }
@@ -76,6 +81,7 @@ fn every_fuzz_target_is_replayed() {
         "mqtt_packet",
         "mqtt_session",
         "policy_document",
+        "provisioning_template",
         "shadow_patch",
         "tlog_checkpoint",
         "tlog_note",

@@ -123,7 +123,14 @@ pub(crate) fn read_target(text: &str) -> Result<PolicyTarget, Refusal> {
     match read(text)? {
         (Kind::Certificate, id) => Ok(PolicyTarget::Certificate(parse(id)?)),
         (Kind::ThingGroup, name) => Ok(PolicyTarget::Group(parse(name)?)),
-        (Kind::CaCertificate | Kind::Policy | Kind::ProvisioningTemplate | Kind::Thing | Kind::ThingType, _) => Err(invalid(format!(
+        (
+            Kind::CaCertificate
+            | Kind::Policy
+            | Kind::ProvisioningTemplate
+            | Kind::Thing
+            | Kind::ThingType,
+            _,
+        ) => Err(invalid(format!(
             "{text:?} is neither a certificate nor a thing group"
         ))),
     }

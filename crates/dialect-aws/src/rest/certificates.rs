@@ -13,8 +13,7 @@ use super::{
     page::Paging,
 };
 
-/// The subject of certificates that the hub issues, as AWS's are named.
-const COMMON_NAME: &str = "AWS IoT Certificate";
+use crate::topics::ISSUED_COMMON_NAME as COMMON_NAME;
 
 /// `CreateKeysAndCertificate`.
 pub(crate) async fn create_with_keys(call: &Call<'_>) -> Outcome {

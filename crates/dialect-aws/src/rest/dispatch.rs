@@ -83,6 +83,7 @@ async fn control_plane(call: &Call<'_>, operation: &Operation) -> Outcome {
         "ListProvisioningTemplateVersions" => templates::list_versions(call),
         "DescribeProvisioningTemplateVersion" => templates::describe_version(call),
         "DeleteProvisioningTemplateVersion" => templates::delete_version(call).await,
+        "CreateProvisioningClaim" => templates::create_claim(call).await,
         "RegisterThing" => templates::register_thing(call).await,
 
         "CreatePolicy" => policies::create(call).await,

@@ -59,10 +59,13 @@ fn control_plane(kind: RefusalKind, reason: &str) -> (&'static str, u16) {
     match kind {
         RefusalKind::Malformed => match reason {
             "policy.malformed" | "policy.too-large" => ("MalformedPolicyException", 400),
-            "certificate.malformed" | "ca.malformed" | "ca.not-a-ca" | "ca.expired"
-            | "ca.verification" | "ca.signature" | "ca.not-registered" => {
-                ("CertificateValidationException", 400)
-            }
+            "certificate.malformed"
+            | "ca.malformed"
+            | "ca.not-a-ca"
+            | "ca.expired"
+            | "ca.verification"
+            | "ca.signature"
+            | "ca.not-registered" => ("CertificateValidationException", 400),
             "ca.registration-code" => ("RegistrationCodeValidationException", 400),
             _ => ("InvalidRequestException", 400),
         },
@@ -91,7 +94,7 @@ fn conflict(reason: &str) -> (&'static str, u16) {
         "device.version-conflict" | "group.version-conflict" => ("VersionConflictException", 409),
         "certificate.active" | "certificate.pending" | "ca.active" | "ca.inactive" => {
             ("CertificateStateException", 406)
-        },
+        }
         "policy.versions" | "template.versions" => ("VersionsLimitExceededException", 409),
         "certificate.attached"
         | "policy.attached"

@@ -14,6 +14,7 @@ use super::{
     page::Paging,
     things::exists,
 };
+use crate::topics::{AWS, ISSUED_COMMON_NAME};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -154,9 +155,8 @@ pub(crate) async fn delete(call: &Call<'_>) -> Outcome {
 pub(crate) fn list(call: &Call<'_>) -> Outcome {
     let wanted = Paging::Tokens.request(call)?;
     let page = call.hub.templates(call.caller, &wanted)?;
-    let answer = Paging::Tokens.answer("templates", page, |template| {
-        summary(&call.place, template)
-    });
+    let answer =
+        Paging::Tokens.answer("templates", page, |template| summary(&call.place, template));
     Ok(Reply::json(&answer))
 }
 
@@ -254,4 +254,55 @@ fn resource_arns(place: &Place, made: &Provisioned) -> Value {
         arns[label] = json!(place.arn(Kind::Policy, policy));
     }
     arns
+}
+
+/// `CreateProvisioningClaim`.
+pub(crate) async fn create_claim(call: &Call<'_>) -> Outcome {
+    let name: TemplateName = call.name(0)?;
+    let issued = call
+        .hub
+        .create_claim(
+            call.caller,
+            &name,
+            ISSUED_COMMON_NAME,
+            claim_policy(&call.place, &name),
+        )
+        .await?;
+    let certificate = &issued.certificate;
+    Ok(Reply::json(&json!({
+        "certificateId": certificate.id.to_string(),
+        "certificatePem": certificate.pem,
+        "keyPair": {
+            "PublicKey": issued.public_key_pem,
+            "PrivateKey": issued.private_key.expose(),
+        },
+        "expiration": certificate.validity.not_after.seconds(),
+    })))
+}
+
+/// What a claim may do: ask for a certificate, and for this template.
+fn claim_policy(place: &Place, name: &TemplateName) -> String {
+    let Place { region, account } = place;
+    let arns = |kind: &str| -> Vec<String> {
+        [
+            "certificates/create*",
+            &format!("provisioning-templates/{name}/provision/*"),
+        ]
+        .iter()
+        .map(|tail| format!("arn:aws:iot:{region}:{account}:{kind}/{AWS}/{tail}"))
+        .collect()
+    };
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"},
+            {
+                "Effect": "Allow",
+                "Action": ["iot:Publish", "iot:Receive"],
+                "Resource": arns("topic"),
+            },
+            {"Effect": "Allow", "Action": "iot:Subscribe", "Resource": arns("topicfilter")},
+        ],
+    })
+    .to_string()
 }

@@ -1,6 +1,5 @@
 //! How devices tried to become registered.
 
-use axum::Json;
 use hub::{AttemptQuery, AttemptRecord, PageRequest};
 use model::Refusal;
 use serde_json::Value;

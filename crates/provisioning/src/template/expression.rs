@@ -105,13 +105,17 @@ impl Names<'_> {
         if !FUNCTIONS.contains(&name.as_str()) {
             return Err(invalid(
                 at,
-                format!("{name} is not a function of templates; they are Ref, Fn::Join, Fn::Select, Fn::FindInMap, Fn::Split and Fn::Sub"),
+                format!(
+                    "{name} is not a function of templates; they are Ref, Fn::Join, Fn::Select, Fn::FindInMap, Fn::Split and Fn::Sub"
+                ),
             ));
         }
         if self.kind == Kind::JustInTime {
             return Err(invalid(
                 at,
-                format!("{name} is for fleet provisioning; templates for just-in-time provisioning and RegisterThing have Ref only"),
+                format!(
+                    "{name} is for fleet provisioning; templates for just-in-time provisioning and RegisterThing have Ref only"
+                ),
             ));
         }
         match name.as_str() {

@@ -33,12 +33,7 @@ pub(super) fn template(text: &str, kind: Kind) -> Result<Template, TemplateError
     let members = object(&value, "its start")?;
     let sections: &[&str] = match kind {
         Kind::JustInTime => &["Parameters", "Resources"],
-        Kind::Fleet => &[
-            "Parameters",
-            "Mappings",
-            "Resources",
-            "DeviceConfiguration",
-        ],
+        Kind::Fleet => &["Parameters", "Mappings", "Resources", "DeviceConfiguration"],
     };
     only(members, sections, "")?;
     let parameters = section(members, "Parameters")?
@@ -54,8 +49,8 @@ pub(super) fn template(text: &str, kind: Kind) -> Result<Template, TemplateError
         parameters: &parameters,
         mappings: &mappings,
     };
-    let resources = section(members, "Resources")?
-        .ok_or_else(|| invalid("its start", "expected Resources"))?;
+    let resources =
+        section(members, "Resources")?.ok_or_else(|| invalid("its start", "expected Resources"))?;
     let mut read = Resources::default();
     for (label, resource) in resources {
         read.resource(label, resource, &names)?;
@@ -254,11 +249,7 @@ impl Properties<'_> {
     }
 
     fn policy(&self, label: &str) -> Result<Policy, TemplateError> {
-        only(
-            self.properties,
-            &["PolicyName", "PolicyDocument"],
-            &self.at,
-        )?;
+        only(self.properties, &["PolicyName", "PolicyDocument"], &self.at)?;
         only(self.overrides, &[], &self.overrides_at)?;
         let name = self.get("PolicyName")?;
         let document = match self.properties.get("PolicyDocument") {

@@ -25,6 +25,7 @@ pub(super) const OTHER_TABLES: &[&str] = &[
     "timeline",
     "failed_connections",
     "provisioning_attempts",
+    "ownership_tokens",
     "ledger_outbox",
     "ledger_actors",
     "ledger_state",
