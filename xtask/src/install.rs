@@ -1,6 +1,6 @@
 //! What a command needs from outside, and how it gets it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::{
     Failure,
@@ -9,7 +9,7 @@ use crate::{
 
 /// A program of another project, and the Debian package that brings it.
 pub(crate) struct Tool {
-    /// The program on `PATH`.
+    /// The program on `PATH`; or the absolute path of what the package brings, when that is none.
     pub(crate) program: &'static str,
     /// The package.
     pub(crate) package: &'static str,
@@ -18,7 +18,13 @@ pub(crate) struct Tool {
 /// Installs the packages of the tools that are missing when we are root and there is `apt-get`.
 /// Answers the tools that are still missing.
 pub(crate) fn debian(tools: &[Tool]) -> Result<Vec<&Tool>, Failure> {
-    let missing = |tool: &&Tool| find(tool.program).is_none();
+    let missing = |tool: &&Tool| {
+        let is_there = match tool.program.starts_with('/') {
+            true => Path::new(tool.program).exists(),
+            false => find(tool.program).is_some(),
+        };
+        !is_there
+    };
     let wanted: Vec<&Tool> = tools.iter().filter(missing).collect();
     if wanted.is_empty() || !is_root()? || find("apt-get").is_none() {
         return Ok(wanted);

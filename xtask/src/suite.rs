@@ -29,6 +29,14 @@ const TOOLS: &[Tool] = &[
         program: "npm",
         package: "npm",
     },
+    Tool {
+        program: "go",
+        package: "golang-go",
+    },
+    Tool {
+        program: "/usr/share/gocode/src/golang.org/x/mod/sumdb",
+        package: "golang-golang-x-mod-dev",
+    },
 ];
 
 /// What happened so far.

@@ -5,6 +5,9 @@
 //! them, so rates are low and noisy; server CPU per delivery is the figure to compare. Every
 //! scenario is bounded in messages and in time ([`scenario::DEADLINE`]).
 //!
+//! `bench ledger` measures the ledger in the store alone, `bench control` what it costs changes,
+//! `bench verify` how fast an export of it is verified.
+//!
 //! This is a tool: no product links it, and it does not know how the hub works inside.
 #![expect(
     clippy::print_stdout,
@@ -14,8 +17,11 @@
 
 mod broker;
 mod client;
+mod control;
+mod ledger;
 mod report;
 mod scenario;
+mod verify;
 
 use std::{
     ffi::OsString,
@@ -54,6 +60,12 @@ fn main() -> ExitCode {
     if std::env::var_os(RAISED).is_none() {
         return raise_limits();
     }
+    match std::env::args().nth(1).as_deref() {
+        Some("ledger") => return code(ledger::run(std::env::args().skip(2))),
+        Some("verify") => return code(verify::run(std::env::args().skip(2))),
+        Some("control") => return code(control::run(std::env::args().skip(2))),
+        Some(_) | None => {}
+    }
     let options = match parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(why) => {
@@ -67,6 +79,10 @@ fn main() -> ExitCode {
         .build()
         .map_err(Failure::from)
         .and_then(|runtime| runtime.block_on(run(&options)));
+    code(outcome)
+}
+
+fn code(outcome: Result<(), Failure>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {

@@ -1,16 +1,15 @@
 //! The way into the store: what is written carries its entry in the ledger, in one transaction.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use ledger::{Actor, ActorKind, Change, Digest, Entry, Identity, Verb};
-use model::{Refusal, RefusalKind};
+use ledger::{Actor, ActorKind, Change, DEVICES, Digest, Entry, Identity, Verb};
+use model::{CertificateId, Refusal, RefusalKind, limits};
 use store::{Failure, PersonKind, Recorded, WriteTxn};
 
-use crate::{
-    Act, Hub, Permit, Principal,
-    caller::{Errand, Receipt},
-    clock::Clock,
-};
+use crate::{Act, Hub, Permit, Principal, caller::Errand, clock::Clock};
 
 impl Hub {
     /// Runs `job` in the store's next transaction, for whoever holds the permit, with the entry in
@@ -56,7 +55,7 @@ impl Hub {
         T: Send + 'static,
         E: From<Failure> + Into<Refusal> + Send + 'static,
     {
-        let receipt = Arc::clone(&draft.errand.receipt);
+        let errand = draft.errand.clone();
         let job = move |txn: &mut WriteTxn<'_>| {
             let done = job(txn)?;
             let mut changes = txn.changes(&draft.seed)?;
@@ -64,34 +63,40 @@ impl Hub {
             let recorded = draft.record(txn, changes)?;
             Ok::<_, E>((done, recorded))
         };
-        self.write_recorded(&receipt, job).await
+        self.write_recorded(&errand, job).await
     }
 
     /// Makes the entry `draft`, which changes no object.
     pub(crate) async fn record_alone(&self, draft: Draft) -> Result<(), Refusal> {
-        let receipt = Arc::clone(&draft.errand.receipt);
+        let errand = draft.errand.clone();
         let job = move |txn: &mut WriteTxn<'_>| {
             let recorded = draft.in_any_case().record(txn, Vec::new())?;
             Ok::<_, Failure>(((), recorded))
         };
-        self.write_recorded(&receipt, job).await
+        self.write_recorded(&errand, job).await
     }
 
     /// Runs `job`, which says what it has recorded.
     pub(crate) async fn write_recorded<T, E>(
         &self,
-        receipt: &Receipt,
+        errand: &Errand,
         job: impl FnOnce(&mut WriteTxn<'_>) -> Result<(T, Option<Recorded>), E> + Send + 'static,
     ) -> Result<T, Refusal>
     where
         T: Send + 'static,
         E: From<Failure> + Into<Refusal> + Send + 'static,
     {
-        self.check_cosigned()?;
+        // What the hub records of itself waits for nobody: it starts before it can be cosigned.
+        let waits = errand.principal != Principal::Hub;
+        if waits {
+            self.check_cosigned()?;
+        }
         let (done, recorded) = self.0.store.write(job).await.map_err(Into::into)?;
         if let Some(Recorded { first, last }) = recorded {
-            receipt.put(first);
-            self.until_cosigned(last).await?;
+            errand.receipt.put(first);
+            if waits {
+                self.until_cosigned(last).await?;
+            }
         }
         Ok(done)
     }
@@ -138,12 +143,15 @@ impl Draft {
     }
 
     pub(crate) fn record(
-        self,
+        mut self,
         txn: &mut WriteTxn<'_>,
         changes: Vec<Change>,
     ) -> Result<Option<Recorded>, Failure> {
         if changes.is_empty() && !self.even_unchanged {
             return Ok(None);
+        }
+        if let Some(devices) = devices_of_certificates(txn, &changes)? {
+            self.detail.insert(DEVICES.into(), devices);
         }
         let Errand {
             principal,
@@ -188,6 +196,40 @@ impl Draft {
         })
         .map(Some)
     }
+}
+
+/// The devices whose certificates were changed: such an entry is part of their history, too.
+fn devices_of_certificates(
+    txn: &WriteTxn<'_>,
+    changes: &[Change],
+) -> Result<Option<String>, Failure> {
+    let mut devices = BTreeSet::new();
+    let mut certificates = BTreeSet::new();
+    for change in changes {
+        let object = &change.object;
+        let named = match (object.kind.as_str(), &object.of) {
+            ("certificate", None) => Some(object.id.as_str()),
+            (_, Some(of)) => of.strip_prefix("certificate/"),
+            (_, None) => None,
+        };
+        if let Some(Ok(certificate)) = named.map(str::parse::<CertificateId>)
+            && certificates.insert(certificate)
+        {
+            let attached = txn.devices_of_principal(&registry::Principal::Certificate(certificate));
+            devices.extend(attached?.into_iter().map(|attachment| attachment.device));
+        }
+    }
+    let mut names = String::new();
+    for device in devices {
+        // As many as the detail has room for: certificates of so many devices are a mistake.
+        if names.len() + 1 + device.as_str().len() <= limits::LEDGER_DETAIL_VALUE_BYTES {
+            if !names.is_empty() {
+                names.push(' ');
+            }
+            names.push_str(device.as_str());
+        }
+    }
+    Ok((!names.is_empty()).then_some(names))
 }
 
 impl Hub {

@@ -27,6 +27,10 @@ use crate::{
 /// The version of the encoding that this binary writes and reads.
 pub const VERSION: u64 = 1;
 
+/// The detail that names the devices an entry concerns though none of them was changed: those whose
+/// certificate was. Their names are parted by spaces, which no name has.
+pub const DEVICES: &str = "devices";
+
 /// Who did what to which objects, when, and with what effect.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Entry {
@@ -332,6 +336,7 @@ impl Entry {
             let object = &change.object;
             subjects.add(&object.kind, &object.id, object.of.as_deref());
         }
+        subjects.concerned(self.detail.get(DEVICES).map(String::as_str));
         subjects.0.into_iter()
     }
 }
@@ -341,6 +346,15 @@ impl Entry {
 pub(crate) struct Subjects(pub(crate) Vec<String>);
 
 impl Subjects {
+    /// What [`DEVICES`] says.
+    pub(crate) fn concerned(&mut self, devices: Option<&str>) {
+        for device in devices.unwrap_or_default().split(' ') {
+            if !device.is_empty() {
+                self.add("device", device, None);
+            }
+        }
+    }
+
     pub(crate) fn add(&mut self, kind: &str, id: &str, of: Option<&str>) {
         crate::object::subjects_of(kind, id, of, &mut |subject| {
             // An entry has room for a few dozen.

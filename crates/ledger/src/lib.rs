@@ -20,7 +20,7 @@ mod view;
 
 pub use cbor::{InvalidCbor, diagnostic};
 pub use digest::{Digest, InvalidDigest};
-pub use entry::{Entry, EntryTooLarge, InvalidEntry, VERSION};
+pub use entry::{DEVICES, Entry, EntryTooLarge, InvalidEntry, VERSION};
 pub use object::{Actor, ActorKind, Change, Identity, Object};
 pub use pseudonym::{fingerprint, pseudonym};
 pub use verb::{UnknownVerb, Verb};

@@ -5,7 +5,7 @@ use std::fmt;
 use model::{Timestamp, limits};
 
 use crate::{
-    Digest, InvalidEntry,
+    DEVICES, Digest, InvalidEntry,
     cbor::{Keys, Reader},
     entry::{
         ACTOR, Bound, DETAIL_KEY, DETAIL_VALUE, KIND, OBJECT, REQUEST, Subjects, VERB, VERSION,
@@ -151,6 +151,8 @@ impl<'a> EntryView<'a> {
         for change in self.changes() {
             subjects.add(change.kind, change.id, change.of);
         }
+        let devices = self.detail().find(|(key, _)| *key == DEVICES);
+        subjects.concerned(devices.map(|(_, devices)| devices));
         subjects.0
     }
 }

@@ -61,6 +61,8 @@ pub const MIRROR_PACKAGE_BYTES: usize = 256 * (2 + 65_535) + 1 + CONSISTENCY_HAS
 pub const MIRROR_UPLOADS: usize = 16;
 /// Time from one part of an upload of entries to the next. Hub.
 pub const MIRROR_UPLOAD_PAUSE: Duration = Duration::from_secs(30);
+/// Time for one upload of entries. Hub: what came by then is kept, and the client goes on from there.
+pub const MIRROR_UPLOAD_DEADLINE: Duration = Duration::from_secs(120);
 /// Checkpoints that entries may be uploaded for, the latest included. C2SP tlog-mirror: several.
 pub const MIRROR_PENDING: usize = 8;
 /// Entries that a mirror has and is sent again before it refuses. Hub: one request's worth.

@@ -6,7 +6,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use ledger::{Ledger, Wanted};
+pub(crate) use ledger::{Key, Ledger, Wanted};
 
 /// The open IoT cloud that people can own: AWS IoT Core on the wire, in one binary.
 #[derive(Debug, Parser)]
@@ -26,6 +26,16 @@ pub(crate) enum Command {
     /// Run the hub
     #[command(after_help = "Example:\n  sekisho up --hostname hub.example.org --bind 0.0.0.0")]
     Up(Box<Up>),
+    /// Run a witness: it cosigns a hub's ledger as long as that only grows
+    #[command(
+        after_help = "Example:\n  sekisho witness --data ./witness --log 'hub.example/ledger+1a2b3c4d+AZ…' --hostname w1.example"
+    )]
+    Witness(Box<Watch>),
+    /// Run a mirror: a witness that also holds and serves a copy of the ledger
+    #[command(
+        after_help = "Example:\n  sekisho mirror --data ./mirror --policy ledger.policy --hostname m1.example"
+    )]
+    Mirror(Box<Watch>),
     /// Print what clients need: endpoint, keys, root CA
     #[command(after_help = "Example:\n  eval \"$(sekisho env)\" && aws iot list-things")]
     Env {
@@ -146,6 +156,10 @@ pub(crate) enum Command {
         /// The folder to make
         #[arg(long, default_value = "./sekisho-data", value_name = "DIR")]
         data: PathBuf,
+        /// An export or a mirror's copy of the ledger: what it has beyond the backup is taken over,
+        /// so that the history goes on where it ended
+        #[arg(long, value_name = "FOLDER")]
+        ledger: Option<PathBuf>,
         /// The file
         file: PathBuf,
     },
@@ -266,6 +280,43 @@ pub(crate) struct LedgerOptions {
     /// The clock was set back, and that is right: begin with an entry that says so
     #[arg(long)]
     pub(crate) accept_clock: bool,
+}
+
+/// Options of `witness` and `mirror`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Watch {
+    /// The folder everything is kept in; created on first start
+    /// [default: ./sekisho-witness or ./sekisho-mirror]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The public key of a ledger, as the hub prints it; repeatable
+    #[arg(long, value_name = "VKEY")]
+    pub(crate) log: Vec<tlog::VerifierKey>,
+    /// A C2SP tlog-policy file, whose `log` lines are taken, with the addresses they name
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// What it signs as, from the first start on [default: host, role and a few random digits]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// The address to listen on
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
+    pub(crate) bind: IpAddr,
+    /// HTTPS; 0 lets the system choose [default: 8447 for a witness, 8448 for a mirror]
+    #[arg(long, value_name = "N")]
+    pub(crate) port: Option<u16>,
+    /// A name that hubs reach it by, for its certificate; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub(crate) hostname: Vec<String>,
+    /// Sign with an ML-DSA-44 key too, which holds against quantum computers; from the first
+    /// start on
+    #[arg(long)]
+    pub(crate) post_quantum: bool,
+    /// Root certificates to trust when a ledger is asked for its tiles, PEM; repeatable
+    #[arg(long, value_name = "FILE")]
+    pub(crate) roots: Vec<PathBuf>,
+    /// Written when it accepts connections
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ready_file: Option<PathBuf>,
 }
 
 /// `device …`

@@ -2,6 +2,7 @@
 
 mod backup;
 mod certificates;
+mod continuation;
 mod devices;
 mod doctor;
 mod explain;
@@ -11,7 +12,9 @@ mod moment;
 mod policies;
 mod status;
 mod timeline;
+mod witness;
 
+use ::witness::Role;
 use clap::CommandFactory as _;
 
 use crate::{
@@ -26,6 +29,8 @@ use crate::{
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Up(options) => crate::up::run(*options),
+        Command::Witness(options) => witness::run(*options, Role::Witness),
+        Command::Mirror(options) => witness::run(*options, Role::Mirror),
         Command::Env { hub, format } => environment::run(&hub.data, format),
         Command::Doctor { data, json } => doctor::run(&data, json),
         Command::Completions { shell } => {
@@ -35,8 +40,11 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             output::line(&String::from_utf8_lossy(&script));
             Ok(())
         }
-        Command::Backup { hub, file } => backup::backup(&hub.data, &file),
-        Command::Restore { data, file } => backup::restore(&data, &file),
+        Command::Backup { hub, file } => {
+            announce_backup(&hub.data)?;
+            backup::backup(&hub.data, &file)
+        }
+        Command::Restore { data, file, ledger } => backup::restore(&data, &file, ledger.as_deref()),
         command @ (Command::Device { .. }
         | Command::Cert { .. }
         | Command::Policy { .. }
@@ -52,6 +60,28 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             .map_err(Failure::internal)?
             .block_on(ask(command)),
     }
+}
+
+/// A running hub records that it is backed up; one that does not run cannot.
+fn announce_backup(data: &std::path::Path) -> Result<(), Failure> {
+    let Ok(endpoints) = environment::endpoints(data) else {
+        return Ok(());
+    };
+    let address = (endpoints.host.as_str(), endpoints.https_port);
+    if std::net::TcpStream::connect(address).is_err() {
+        output::note("the hub does not run, so its ledger will not tell of this backup");
+        return Ok(());
+    }
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::internal)?
+        .block_on(async {
+            Hub::find(data)?
+                .post::<api::Done>("/backups", &api::Done {})
+                .await
+                .map(drop)
+        })
 }
 
 /// Does what needs a running hub.
@@ -84,6 +114,8 @@ async fn ask(command: Command) -> Result<(), Failure> {
         Command::Ledger { action } => ledger::run(action).await,
         Command::Status { hub } => status::run(&hub).await,
         Command::Up(_)
+        | Command::Witness(_)
+        | Command::Mirror(_)
         | Command::Env { .. }
         | Command::Doctor { .. }
         | Command::Completions { .. }

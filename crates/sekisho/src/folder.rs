@@ -24,6 +24,7 @@ use std::{
 use ca::{Authority, ServerName};
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 
@@ -66,16 +67,9 @@ impl Folder {
             )));
         }
         if is_absent_or_empty(path)? {
-            create(path, names, now)?;
+            create(path, |beside| fill(beside, names, now))?;
         }
-        let tls = path.join("tls");
-        let authority = open_authority(path)?;
-        renew_server(&tls, &authority, names, now)?;
-        let server = listen::ServerIdentity::from_pem(
-            &read(&tls.join("server.pem"))?,
-            &read(&tls.join("server.key"))?,
-        )
-        .map_err(|error| damaged(path, error))?;
+        let (authority, server) = open_tls(path, names, now)?;
         let operator = serde_json::from_str(&read(&path.join("operator.json"))?)
             .map_err(|error| damaged(path, error))?;
         Ok(Self {
@@ -85,6 +79,23 @@ impl Folder {
             operator,
         })
     }
+}
+
+/// Opens what a folder serves under, and renews it when it is due.
+pub(crate) fn open_tls(
+    path: &Path,
+    names: &[ServerName],
+    now: Timestamp,
+) -> Result<(Authority, Arc<listen::ServerIdentity>), Failure> {
+    let tls = path.join("tls");
+    let authority = open_authority(path)?;
+    renew_server(&tls, &authority, names, now)?;
+    let server = listen::ServerIdentity::from_pem(
+        &read(&tls.join("server.pem"))?,
+        &read(&tls.join("server.key"))?,
+    )
+    .map_err(|error| damaged(path, error))?;
+    Ok((authority, server))
 }
 
 fn open_authority(path: &Path) -> Result<Authority, Failure> {
@@ -132,11 +143,15 @@ fn renew_server(
     Ok(true)
 }
 
-fn create(path: &Path, names: &[ServerName], now: Timestamp) -> Result<(), Failure> {
+/// Makes a folder whole or not at all: `fill` is given a place beside it.
+pub(crate) fn create(
+    path: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".creating-{}", std::process::id()));
     let beside = PathBuf::from(beside);
-    let made = fill(&beside, names, now).and_then(|()| {
+    let made = fill(&beside).and_then(|()| {
         // Renaming onto an empty folder replaces it.
         fs::rename(&beside, path).map_err(|error| cannot("create", path, &error))
     });
@@ -148,21 +163,35 @@ fn create(path: &Path, names: &[ServerName], now: Timestamp) -> Result<(), Failu
 }
 
 fn fill(path: &Path, names: &[ServerName], now: Timestamp) -> Result<(), Failure> {
-    let tls = path.join("tls");
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&tls)
-        .map_err(|error| cannot("create", path, &error))?;
-    let (authority, root_key) = Authority::create(now).map_err(Failure::internal)?;
-    let identity = authority
-        .issue_server(names, now)
-        .map_err(Failure::internal)?;
     let operator = OperatorSecrets {
         access_key_id: format!("AKIA{}", random_text(16, BASE32)?),
         secret_access_key: random_text(40, BASE62)?,
         token: random_text(43, BASE62)?,
     };
+    let text = serde_json::to_string_pretty(&operator).map_err(Failure::internal)?;
+    make(path)?;
+    write(&path.join("operator.json"), &text, Secrecy::Secret)?;
+    // Last: a folder with a root is a complete one.
+    fill_tls(path, names, now)
+}
+
+/// Makes a folder that only its owner may enter, and those above it.
+fn make(path: &Path) -> Result<(), Failure> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| cannot("create", path, &error))
+}
+
+/// Makes a root and a server certificate in a folder, the root last.
+pub(crate) fn fill_tls(path: &Path, names: &[ServerName], now: Timestamp) -> Result<(), Failure> {
+    let tls = path.join("tls");
+    make(&tls)?;
+    let (authority, root_key) = Authority::create(now).map_err(Failure::internal)?;
+    let identity = authority
+        .issue_server(names, now)
+        .map_err(Failure::internal)?;
     write(&tls.join("root-ca.key"), root_key.expose(), Secrecy::Secret)?;
     write(
         &tls.join("server.key"),
@@ -171,9 +200,6 @@ fn fill(path: &Path, names: &[ServerName], now: Timestamp) -> Result<(), Failure
     )?;
     let pem = x509::certificate_to_pem(identity.certificate.der());
     write(&tls.join("server.pem"), &pem, Secrecy::Public)?;
-    let text = serde_json::to_string_pretty(&operator).map_err(Failure::internal)?;
-    write(&path.join("operator.json"), &text, Secrecy::Secret)?;
-    // Last: a folder with a root is a complete one.
     write(
         &tls.join("root-ca.pem"),
         &authority.root_pem(),
@@ -183,6 +209,13 @@ fn fill(path: &Path, names: &[ServerName], now: Timestamp) -> Result<(), Failure
 
 const BASE32: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const BASE62: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/// Bytes that nobody can predict, for what a folder needs besides: keys, and ids that are unique.
+pub(crate) fn random<const BYTES: usize>() -> Result<Zeroizing<[u8; BYTES]>, Failure> {
+    let mut bytes = Zeroizing::new([0; BYTES]);
+    getrandom::fill(&mut *bytes).map_err(Failure::internal)?;
+    Ok(bytes)
+}
 
 /// Random text of `length` characters of `alphabet`, each equally likely.
 fn random_text(length: usize, alphabet: &[u8]) -> Result<String, Failure> {
@@ -199,6 +232,13 @@ fn random_text(length: usize, alphabet: &[u8]) -> Result<String, Failure> {
         }
     }
     Ok(text)
+}
+
+/// What a new signing key is made of.
+pub(crate) fn random_seed() -> Result<Zeroizing<[u8; 32]>, Failure> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut seed[..]).map_err(Failure::internal)?;
+    Ok(seed)
 }
 
 /// Who may read a file.
@@ -237,7 +277,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(|error| cannot("read", path, &error))
 }
 
-fn is_absent_or_empty(path: &Path) -> Result<bool, Failure> {
+pub(crate) fn is_absent_or_empty(path: &Path) -> Result<bool, Failure> {
     match fs::read_dir(path) {
         Ok(mut entries) => Ok(entries.next().is_none()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
@@ -245,11 +285,11 @@ fn is_absent_or_empty(path: &Path) -> Result<bool, Failure> {
     }
 }
 
-fn cannot(verb: &str, path: &Path, error: &io::Error) -> Failure {
+pub(crate) fn cannot(verb: &str, path: &Path, error: &io::Error) -> Failure {
     Failure::usage(format!("cannot {verb} {}: {error}", path.display()))
 }
 
-fn damaged(path: &Path, error: impl std::fmt::Display) -> Failure {
+pub(crate) fn damaged(path: &Path, error: impl std::fmt::Display) -> Failure {
     Failure::usage(format!(
         "{} is damaged: {error}; restore it from a backup",
         path.display()

@@ -1,7 +1,7 @@
 //! `sekisho up`: one line per part, in the order in which they start.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long connections may take to end when the hub stops.
-const DRAIN: Duration = Duration::from_secs(10);
+pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 
 /// How often the server's certificate on disk is looked at.
 const CERTIFICATE_POLL: Duration = Duration::from_secs(2);
@@ -47,7 +47,7 @@ pub(crate) fn run(options: cli::Up) -> Result<(), Failure> {
 
 async fn serve(settings: Settings) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let names = server_names(&settings)?;
+    let names = server_names(&settings.hostnames, settings.bind)?;
     // Ports first: when one is taken, nothing has been created.
     let ports = Ports::reserve(&settings)?;
     let folder = Folder::open(&settings.data, &names, clock.now())?;
@@ -131,7 +131,10 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-fn spawn(tasks: &Tasks, task: impl Future<Output = ()> + Send + 'static) -> Result<(), Failure> {
+pub(crate) fn spawn(
+    tasks: &Tasks,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Failure> {
     tasks.spawn(task).map_err(Failure::internal)
 }
 
@@ -286,19 +289,19 @@ impl Listeners {
     }
 }
 
-fn port_taken(error: &BindError, option: &str) -> Failure {
+pub(crate) fn port_taken(error: &BindError, option: &str) -> Failure {
     Failure::usage(format!("{error}; choose another with {option}"))
 }
 
 /// What the server certificate is for: the given names, the machine's own, and loopback.
-fn server_names(settings: &Settings) -> Result<Vec<ServerName>, Failure> {
+pub(crate) fn server_names(hostnames: &[String], bind: IpAddr) -> Result<Vec<ServerName>, Failure> {
     let mut names: Vec<ServerName> = Vec::new();
     let mut add = |name: ServerName| {
         if !names.contains(&name) {
             names.push(name);
         }
     };
-    for name in &settings.hostnames {
+    for name in hostnames {
         add(name.parse().map_err(Failure::usage)?);
     }
     for name in ["localhost", "127.0.0.1", "::1"] {
@@ -309,8 +312,8 @@ fn server_names(settings: &Settings) -> Result<Vec<ServerName>, Failure> {
     if let Ok(name) = machine.nodename().to_string_lossy().parse() {
         add(name);
     }
-    if !settings.bind.is_unspecified() {
-        add(ServerName::Ip(settings.bind));
+    if !bind.is_unspecified() {
+        add(ServerName::Ip(bind));
     }
     Ok(names)
 }
@@ -327,7 +330,7 @@ async fn sweep(hub: Hub, mut shutdown: Shutdown) {
 }
 
 /// Renews the server's certificate in time; [`watch_certificate`] takes it over.
-async fn renew_certificate(
+pub(crate) async fn renew_certificate(
     data: PathBuf,
     names: Vec<ServerName>,
     clock: Arc<dyn Clock>,
@@ -348,7 +351,7 @@ async fn renew_certificate(
 }
 
 /// Takes over a new server certificate when its files change, or at once on SIGHUP.
-async fn watch_certificate(
+pub(crate) async fn watch_certificate(
     data: PathBuf,
     identity: Arc<listen::ServerIdentity>,
     mut shutdown: Shutdown,
@@ -429,7 +432,7 @@ fn announce(settings: &Settings, data: &Path, endpoints: &Endpoints) -> Result<(
     output::flushed_line(&lines.join("\n")).map_err(Failure::internal)
 }
 
-async fn wait_for_stop() -> Result<(), Failure> {
+pub(crate) async fn wait_for_stop() -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::internal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::internal)?;
     tokio::select! {
@@ -439,7 +442,7 @@ async fn wait_for_stop() -> Result<(), Failure> {
     Ok(())
 }
 
-fn start_log() {
+pub(crate) fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SEKISHO_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     let log = tracing_subscriber::fmt()

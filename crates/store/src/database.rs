@@ -152,12 +152,23 @@ pub(crate) enum Durability {
     Process,
 }
 
+impl Durability {
+    const fn pragma(self) -> &'static str {
+        match self {
+            Self::Disk => "FULL",
+            Self::Process => "OFF",
+        }
+    }
+}
+
 /// The layout of a file: its statements, one entry per version, and its application id.
 pub(crate) struct Layout {
     pub(crate) name: &'static str,
     pub(crate) application_id: i32,
     pub(crate) migrations: &'static [&'static str],
     pub(crate) readers: usize,
+    /// Pages of the write-ahead log above which the writer moves it into the file.
+    pub(crate) log_pages: u32,
 }
 
 /// Opens `folder/layout.name`, creating or migrating it, and its readers.
@@ -187,6 +198,18 @@ pub(crate) fn open(
             next: AtomicUsize::new(0),
         },
     ))
+}
+
+/// A connection beside the writer that moves the write-ahead log into the file. The file is open.
+pub(crate) fn another(
+    folder: &Path,
+    layout: &Layout,
+    durability: Durability,
+) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let file = Connection::open_with_flags(folder.join(layout.name), flags)?;
+    file.pragma_update(None, "synchronous", durability.pragma())?;
+    Ok(file)
 }
 
 fn prepare(
@@ -221,12 +244,8 @@ fn prepare(
     }
     let migrate = |writer: &mut Connection| -> rusqlite::Result<()> {
         writer.pragma_update(None, "journal_mode", "WAL")?;
-        let synchronous = match durability {
-            Durability::Disk => "FULL",
-            Durability::Process => "OFF",
-        };
-        writer.pragma_update(None, "synchronous", synchronous)?;
-        writer.pragma_update(None, "wal_autocheckpoint", 4000)?;
+        writer.pragma_update(None, "synchronous", durability.pragma())?;
+        writer.pragma_update(None, "wal_autocheckpoint", layout.log_pages)?;
         writer.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
         writer.pragma_update(None, "cache_size", -4_000)?;
         writer.pragma_update(None, "foreign_keys", "ON")?;

@@ -4,11 +4,13 @@
 //! `DATA/ledger` holds `checkpoint`, `checkpoint.cosigned` and the full tiles at their C2SP paths.
 //! Tiles never change; partial ones are served from memory. `index.db` beside them is derived.
 
+mod adopt;
 mod capture;
 mod compare;
 mod copy;
 mod edge;
 mod error;
+mod filer;
 mod files;
 mod index;
 mod integrate;

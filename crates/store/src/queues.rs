@@ -31,6 +31,7 @@ pub(crate) const LAYOUT: Layout = Layout {
     application_id: 0x5345_4b51,
     migrations: &[include_str!("queues/001.sql")],
     readers: 4,
+    log_pages: 4000,
 };
 
 /// A persistent session within this data folder. Never used again after the session is deleted.

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use crate::{
     Failure, Store,
-    commit::{Inbox, Urgency},
+    commit::{Commit, Inbox, Urgency},
     database::Layout,
     ledger::{Capture, Recorder},
 };
@@ -30,6 +30,7 @@ pub(crate) const LAYOUT: Layout = Layout {
         include_str!("registry_file/ownership_tokens.sql"),
     ],
     readers: 4,
+    log_pages: 12_000,
 };
 
 /// A snapshot of the last commit. What it returns was true together.
@@ -189,25 +190,22 @@ impl Store {
         what: &'static str,
         job: impl FnOnce(&mut WriteTxn<'_>) -> Result<(), Failure> + Send + 'static,
     ) {
-        write_lazily(&self.registry, what, job);
+        let job = Job(Box::new(move |txn| match job(txn) {
+            Ok(()) => Verdict::Keep,
+            Err(error) => {
+                tracing::warn!(%error, what, "a record was lost");
+                Verdict::Undo
+            }
+        }));
+        // Refused when the store is closing or too busy: a record about that is in the log already.
+        let _commit = self.registry.push(job, JOB_BYTES, Urgency::Lazy);
     }
 }
 
-/// See [`Store::write_lazily`].
-pub(crate) fn write_lazily(
-    inbox: &Inbox<Job>,
-    what: &'static str,
-    job: impl FnOnce(&mut WriteTxn<'_>) -> Result<(), Failure> + Send + 'static,
-) {
-    let job = Job(Box::new(move |txn| match job(txn) {
-        Ok(()) => Verdict::Keep,
-        Err(error) => {
-            tracing::warn!(%error, what, "a record was lost");
-            Verdict::Undo
-        }
-    }));
-    // Refused when the store is closing or too busy: a record about that is in the log already.
-    let _commit = inbox.push(job, JOB_BYTES, Urgency::Lazy);
+/// A transaction for what the writer does of itself: it forgets entries of the ledger that are in
+/// files.
+pub(crate) fn write_nothing(inbox: &Inbox<Job>, urgency: Urgency) -> Commit {
+    inbox.push(Job(Box::new(|_| Verdict::Keep)), 0, urgency)
 }
 
 /// Runs until the inbox is closed or a write fails.
@@ -218,6 +216,7 @@ pub(crate) fn write(
     mut recorder: Recorder,
 ) {
     inbox.run(LAYOUT.name, |jobs| {
+        recorder.hold_up();
         commit(&mut file, capture, &mut recorder, jobs)?;
         recorder.committed();
         Ok::<_, rusqlite::Error>(())
@@ -230,26 +229,25 @@ fn commit(
     recorder: &mut Recorder,
     jobs: Vec<Job>,
 ) -> rusqlite::Result<()> {
-    let mut transaction =
-        file.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let transaction = file.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    // Prepared once: parsing them costs more than running them.
+    let run = |sql| transaction.prepare_cached(sql)?.execute([]).map(drop);
     for job in jobs {
-        let savepoint = transaction.savepoint()?;
+        run("SAVEPOINT job")?;
         capture.begin();
         let mark = recorder.mark();
         let mut txn = WriteTxn {
-            read: ReadTxn { file: &savepoint },
+            read: ReadTxn { file: &transaction },
             capture,
             recorder,
         };
-        match (job.0)(&mut txn) {
-            Verdict::Keep => savepoint.commit()?,
-            // Dropped: rolled back to here. When SQLite has given up the whole transaction (no
-            // space), the statements after this fail, and with them the group.
-            Verdict::Undo => {
-                recorder.rewind(mark);
-                savepoint.finish()?;
-            }
+        if matches!((job.0)(&mut txn), Verdict::Undo) {
+            // Back to here. When SQLite has given up the whole transaction (no space), this fails,
+            // and with it the group.
+            recorder.rewind(mark);
+            run("ROLLBACK TO job")?;
         }
+        run("RELEASE job")?;
     }
     recorder.store(&transaction)?;
     transaction.commit()

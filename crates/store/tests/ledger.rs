@@ -3,7 +3,9 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::Arc,
 };
 
@@ -687,4 +689,158 @@ async fn a_backup_of_a_running_ledger_goes_on_by_itself() {
             .iter()
             .all(|(_, problem)| problem.is_none())
     );
+}
+
+#[tokio::test]
+async fn a_search_by_time_knows_that_the_clock_was_set_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let times: Vec<u64> = (1000..1400).chain(1200..1500).map(|n| n * 10_000).collect();
+    let store = started(folder.path());
+    let all = times.clone();
+    store
+        .write(move |txn| {
+            for (n, millis) in (0..).zip(all) {
+                let mut entry = entry(n);
+                entry.at = Timestamp::from_millis(millis);
+                if n == 400 {
+                    entry.verb = Verb::LedgerClock.into();
+                }
+                txn.record(entry)?;
+            }
+            Ok::<_, Failure>(())
+        })
+        .await
+        .unwrap();
+    settled(&store, 700).await;
+    drop(store);
+    let store = started(folder.path());
+    for (since, until) in [
+        (0, 1),
+        (1000, 1100),
+        (1250, 1300),
+        (1390, 1450),
+        (1450, 9999),
+    ] {
+        let (since, until) = (since * 10_000, until * 10_000);
+        for by_verb in [None, Some(Verb::DeviceUpdate.name().to_owned())] {
+            let query = Query {
+                since: Some(Timestamp::from_millis(since)),
+                until: Some(Timestamp::from_millis(until)),
+                verb: by_verb.clone(),
+                limit: 1000,
+                ..Query::default()
+            };
+            let found = store.ledger().search(&query).unwrap();
+            let found: Vec<_> = found.iter().map(|(index, _)| *index).collect();
+            let expected: Vec<_> = (0..700_u64)
+                .filter(|n| (since..until).contains(&times[*n as usize]))
+                .filter(|n| by_verb.is_none() || n % 2 == 1)
+                .collect();
+            assert_eq!(found, expected, "{query:?}");
+        }
+    }
+}
+
+const CRASH_FOLDER: &str = "SEKISHO_TEST_LEDGER_CRASH_FOLDER";
+const CRASH_ROUNDS: &str = "SEKISHO_TEST_LEDGER_CRASH_ROUNDS";
+
+/// The child of the test below: changes and records for ever, and prints what is durable and what
+/// is signed.
+#[tokio::test]
+#[ignore = "run by a_killed_process_leaves_state_and_ledger_equal"]
+async fn child_that_is_killed() {
+    use std::io::Write;
+    let Some(folder) = std::env::var_os(CRASH_FOLDER) else {
+        return;
+    };
+    let store = started(Path::new(&folder));
+    let mut signed = 0;
+    loop {
+        let many = store.ledger().recorded() % 7 * 40 + 1;
+        let recorded = store
+            .write(move |txn| {
+                let mut last = 0;
+                for _ in 0..many {
+                    let next = txn.ledger_next()?;
+                    last = txn.record(entry(next))?.last;
+                }
+                txn.put_setting("last", &last.to_string())?;
+                let _not_looked_at = txn.changes(&[0; 32])?;
+                Ok::<_, Failure>(last)
+            })
+            .await
+            .unwrap();
+        writeln!(std::io::stdout(), "recorded {recorded}").unwrap();
+        if let Some(latest) = store.ledger().latest()
+            && latest.checkpoint.size > signed
+        {
+            signed = latest.checkpoint.size;
+            let root = latest.checkpoint.root;
+            writeln!(std::io::stdout(), "signed {signed} {root}").unwrap();
+        }
+    }
+}
+
+/// More rounds: `SEKISHO_TEST_LEDGER_CRASH_ROUNDS=200`.
+#[tokio::test]
+async fn a_killed_process_leaves_state_and_ledger_equal() {
+    let rounds = std::env::var(CRASH_ROUNDS).map_or(4, |rounds| rounds.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let (mut recorded, mut signed) = (0, Vec::new());
+    for round in 0..rounds {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "child_that_is_killed",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env(CRASH_FOLDER, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut told = 0;
+        // Another number of lines each round, so that it dies at another point.
+        while told < 20 + round * 13 % 90 {
+            let line = lines.next().unwrap().unwrap();
+            told += heard(&line, &mut recorded, &mut signed);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // What it printed before it died counts too.
+        for line in lines.map_while(Result::ok) {
+            heard(&line, &mut recorded, &mut signed);
+        }
+        let store = started(folder.path());
+        let last = store.read(|txn| txn.setting("last")).unwrap().unwrap();
+        let last: u64 = last.parse().unwrap();
+        assert!(last >= recorded, "round {round}");
+        assert_eq!(store.ledger().recorded(), last + 1, "round {round}");
+        let entries = store.ledger().entries(0, usize::MAX).unwrap();
+        assert_eq!(entries.len() as u64, last + 1, "round {round}");
+        for (size, root) in &signed {
+            let now = store.ledger().root(*size).unwrap();
+            assert_eq!(now.to_string(), *root, "round {round}, {size} entries");
+        }
+    }
+    assert!(!signed.is_empty());
+}
+
+/// Takes in a line of the child; answers 1 when it told something.
+fn heard(line: &str, recorded: &mut u64, signed: &mut Vec<(u64, String)>) -> u32 {
+    // The test harness may print in front of the first.
+    if let Some((_, last)) = line.split_once("recorded ")
+        && let Ok(last) = last.parse()
+    {
+        *recorded = last;
+        return 1;
+    }
+    if let Some((_, rest)) = line.split_once("signed ")
+        && let Some((size, root)) = rest.split_once(' ')
+    {
+        signed.push((size.parse().unwrap(), root.to_owned()));
+        return 1;
+    }
+    0
 }

@@ -31,6 +31,9 @@ pub(crate) enum Kind {
     /// A longer tree that was not shown to continue the known one. The log shows two histories,
     /// or a stranger sent its checkpoint with a wrong proof.
     NoExtension,
+    /// Another root for a past size than the entries that a mirror holds have: proof that the log
+    /// shows two histories.
+    OtherPast,
 }
 
 impl Kind {
@@ -38,6 +41,7 @@ impl Kind {
         match self {
             Self::TwoRoots => "two-roots",
             Self::NoExtension => "no-extension",
+            Self::OtherPast => "other-past",
         }
     }
 }

@@ -173,11 +173,13 @@ async fn feed<L: Log>(mut courier: Courier, log: Arc<L>, mut shutdown: Shutdown)
                 trouble.into()
             }
         };
-        if told.as_ref() != Some(&standing) {
+        // What it says may name sizes, which grow; only another kind of standing is news.
+        let kind = std::mem::discriminant(&standing);
+        if told != Some(kind) {
             for name in courier.names() {
                 log.standing(name, &standing);
             }
-            told = Some(standing);
+            told = Some(kind);
         }
         if failures > 0 {
             let pause = pause(failures, courier.url());

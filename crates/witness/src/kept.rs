@@ -15,14 +15,14 @@ use tlog::{
     Checkpoint, Note, NoteSignature, SignerKey, VerifierKey,
     merkle::empty_root,
     mirror::{AddEntries, MirrorInfo, Package, Span},
-    witness::{AddCheckpoint, Refused, accept, judge},
+    witness::{Accepted, AddCheckpoint, Refused, accept, judge},
 };
 
 use crate::{
     server::OpenError,
     split::History,
     state::{State, Unreadable},
-    tree::{Tree, Unusable},
+    tree::{self, Tree, Unusable},
 };
 
 /// What a server is.
@@ -261,6 +261,26 @@ impl Kept {
         self.pending.push_back(pending.clone());
         self.latest = Some(pending);
         Ok(signatures)
+    }
+
+    /// What a checkpoint of the past contradicts: a mirror that holds its entries knows the root that
+    /// it must say. None when it says that root, or nobody here can tell.
+    pub(crate) fn contradicted_by(&self, request: &AddCheckpoint) -> Option<Accepted> {
+        let copy = self.copy.as_ref()?;
+        let accepted = accept(&request.note, &self.keys).ok()?;
+        let Checkpoint { size, root, .. } = &accepted.checkpoint;
+        if *size > copy.signed {
+            return None;
+        }
+        let held = tlog::merkle::root(*size, &tree::nodes(&self.folder, copy.signed));
+        match held {
+            Ok(held) if held != *root => Some(accepted),
+            Ok(_) => None,
+            Err(error) => {
+                tracing::error!(origin = %self.origin, %error, "the copy cannot be read");
+                None
+            }
+        }
     }
 
     /// Which checkpoint an upload is for, or where the client is to begin.

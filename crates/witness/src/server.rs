@@ -15,10 +15,11 @@ mod connection;
 mod upload;
 
 use std::{
+    cmp::Ordering,
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
 };
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -95,6 +96,8 @@ struct Inner {
     clock: listen::Clock,
     tasks: Tasks,
     uploads: Semaphore,
+    /// Whether the last that was to be signed could not be.
+    ailing: AtomicBool,
 }
 
 /// One log, and where it is asked for.
@@ -168,6 +171,7 @@ impl Server {
             clock,
             tasks,
             uploads: Semaphore::new(limits::MIRROR_UPLOADS),
+            ailing: AtomicBool::new(false),
         })))
     }
 
@@ -179,9 +183,10 @@ impl Server {
     /// request is answered.
     fn raise(&self, log: &Served, kept: &Kept, refused: &Accepted) {
         let known = kept.known();
-        let kind = match refused.checkpoint.size == known.size {
-            true => Kind::TwoRoots,
-            false => Kind::NoExtension,
+        let kind = match refused.checkpoint.size.cmp(&known.size) {
+            Ordering::Less => Kind::OtherPast,
+            Ordering::Equal => Kind::TwoRoots,
+            Ordering::Greater => Kind::NoExtension,
         };
         let Some(latest) = kept.latest() else {
             // Nothing was accepted yet: whatever this is, it contradicts nothing.

@@ -38,6 +38,8 @@ pub(crate) struct Tree {
 pub(crate) enum Unusable {
     #[error("{path} cannot be read: {source}")]
     Read { path: PathBuf, source: io::Error },
+    #[error("{path} cannot be written: {source}")]
+    Write { path: PathBuf, source: io::Error },
     #[error("{path} does not hold {width} hashes or entries")]
     Length { path: PathBuf, width: u16 },
     #[error("{path} does not hold the entries that the hashes beside it stand for")]
@@ -205,7 +207,7 @@ impl Tree {
                 None => cut(&self.load(id.full())?, id).ok_or_else(|| self.length(id))?,
             };
             let path = self.path(id);
-            durable::write(&path, &bytes).map_err(|source| Unusable::Read { path, source })?;
+            durable::write(&path, &bytes).map_err(|source| Unusable::Write { path, source })?;
         }
         match self.root(size)? {
             found if found == *expected => Ok(()),

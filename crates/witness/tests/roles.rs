@@ -1,5 +1,7 @@
 //! Witnesses, mirrors and the log's side of both, over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{fs, sync::Arc};
@@ -172,12 +174,15 @@ async fn another_history_is_refused_and_the_mirror_names_where_they_part() {
     for log in [&other, &later] {
         log.grow(500, "entry");
     }
-    other.grow(700, "other");
+    other.grow(600, "other");
     later.grow(900, "later");
     let second = new_folder(place.path(), "second");
     let second = start(&second, Role::Mirror, 9, None);
     let feeding = feed(&other, &policy(&[&second], "quorum none\n"));
-    other.cosigned_by(2).await;
+    for size in [600, 700] {
+        other.grow(size, "other");
+        other.cosigned_by(2).await;
+    }
     drop(feeding);
 
     let url = format!("{}/{}", second.url, origin_hash());
@@ -215,6 +220,26 @@ async fn another_history_is_refused_and_the_mirror_names_where_they_part() {
         "{found:?}"
     );
 
+    // A root of the past that the mirror knows to be another.
+    let past = MemoryLog::new();
+    past.grow(500, "entry");
+    past.grow(600, "other");
+    for (to, alarmed) in [(&mirror, 2), (&witness, 1)] {
+        let (status, body) = add_checkpoint(to, &past, 0).await;
+        assert_eq!((status, body.as_str()), (409, "700\n"));
+        assert_eq!(alarms(to).await.len(), alarmed);
+    }
+    let found = alarms(&mirror).await;
+    let older = found
+        .iter()
+        .find(|alarm| alarm["kind"] == "other-past")
+        .unwrap();
+    assert_eq!(older["first_difference"], 500);
+    let truth = MemoryLog::new();
+    truth.grow(600, "entry");
+    assert_eq!(add_checkpoint(&mirror, &truth, 0).await.0, 409);
+    assert_eq!(alarms(&mirror).await.len(), 2, "what was true is no alarm");
+
     // A longer tree over another beginning, whose tiles nobody serves.
     for to in [&mirror, &witness] {
         assert_eq!(add_checkpoint(to, &later, 700).await.0, 422);
@@ -225,7 +250,7 @@ async fn another_history_is_refused_and_the_mirror_names_where_they_part() {
         );
     }
     let found = alarms(&mirror).await;
-    assert_eq!(found.len(), 2);
+    assert_eq!(found.len(), 3);
     let bounded = found
         .iter()
         .find(|alarm| alarm["kind"] == "no-extension")
@@ -375,6 +400,30 @@ async fn a_restart_goes_on_where_it_was_and_a_clock_that_went_back_signs_nothing
         assert_eq!(status, 503, "{said}");
         assert!(said.contains("clock"), "{said}");
         running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written_down_is_not_signed() {
+    let place = tempfile::tempdir().unwrap();
+    let log = MemoryLog::new();
+    log.grow(3, "entry");
+    for (role, number) in [(Role::Witness, 1), (Role::Mirror, 2)] {
+        let folder = new_folder(place.path(), &number.to_string());
+        let running = start(&folder, role, number, None);
+        let state = folder.join("logs").join(origin_hash()).join("state");
+        let before = fs::read(&state).unwrap();
+        // Where the new state is prepared, nothing can be written.
+        let beside = state.with_extension("new");
+        fs::create_dir(&beside).unwrap();
+        let (status, said) = add_checkpoint(&running, &log, 0).await;
+        assert_eq!(status, 503);
+        assert!(said.contains("cannot be written down"), "{said}");
+        assert_eq!(get(&running, "healthz").await.0, 503);
+        assert_eq!(fs::read(&state).unwrap(), before);
+        fs::remove_dir(&beside).unwrap();
+        assert_eq!(add_checkpoint(&running, &log, 0).await.0, 200);
+        assert_eq!(get(&running, "healthz").await.0, 200);
     }
 }
 

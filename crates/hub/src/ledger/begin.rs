@@ -8,8 +8,8 @@ use crate::{Caller, Hub, LedgerSetup};
 
 /// The settings in which the ledger's keys and the hub's configuration stand, so that a change of
 /// either is a change like any other.
-const KEYS: &str = "ledger.keys";
-const CONFIGURATION: &str = "hub.configuration";
+const KEYS: &str = "ledger-keys";
+const CONFIGURATION: &str = "hub-configuration";
 
 impl Hub {
     /// Begins to keep the ledger, and records that the hub starts: `version` is the program's,

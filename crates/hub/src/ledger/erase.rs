@@ -37,7 +37,7 @@ impl Hub {
             let erased = txn.erase_person(kind, &value)?;
             Ok::<_, store::Failure>((erased.is_some(), recorded))
         };
-        self.write_recorded(&permit.errand().receipt, erase).await
+        self.write_recorded(permit.errand(), erase).await
     }
 
     /// Forgets the salt of the states of `subject`, written KIND/NAME: nobody can find out any more

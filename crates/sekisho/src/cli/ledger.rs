@@ -97,6 +97,21 @@ pub(crate) enum Ledger {
         #[command(flatten)]
         wanted: Wanted,
     },
+    /// Forget what hashes in the ledger stand for; the ledger itself stays as it is
+    #[command(
+        after_help = "Example:\n  sekisho ledger erase operator/alice\n  sekisho ledger erase address/192.0.2.7\n  sekisho ledger erase device/pump-1"
+    )]
+    Erase {
+        #[command(flatten)]
+        hub: Where,
+        /// operator/NAME, address/IP, or the states of a thing as KIND/NAME
+        what: String,
+    },
+    /// The keys that sign the ledger, of a hub that is stopped
+    Key {
+        #[command(subcommand)]
+        action: Key,
+    },
     /// Everything that was ever done to a device
     #[command(after_help = "Example:\n  sekisho ledger history pump-1 --proofs pump-1-proofs")]
     History {
@@ -107,6 +122,30 @@ pub(crate) enum Ledger {
         /// Where a proof of each entry goes, as INDEX.tlog-proof
         #[arg(long, value_name = "DIR")]
         proofs: Option<PathBuf>,
+    },
+}
+
+/// `ledger key …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Add one; checkpoints are signed by all
+    #[command(after_help = "Example:\n  sekisho ledger key add --data ./sekisho-data")]
+    Add {
+        #[command(flatten)]
+        hub: Where,
+    },
+    /// Take one away
+    #[command(after_help = "Example:\n  sekisho ledger key retire 5a549d6b")]
+    Retire {
+        #[command(flatten)]
+        hub: Where,
+        /// Its id, 8 hexadecimal digits
+        id: String,
+    },
+    /// Show the public keys
+    List {
+        #[command(flatten)]
+        hub: Where,
     },
 }
 

@@ -1,7 +1,9 @@
 //! `sekisho ledger …`: what the hub records, and how anybody can check it.
 
+mod erase;
 mod export;
 mod folder;
+mod keys;
 mod prove;
 mod remote;
 mod s3;
@@ -10,11 +12,12 @@ mod verify;
 
 use std::{fs, path::Path};
 
+pub(super) use folder::Folder;
 use tlog::Policy;
 
 use super::find;
 use crate::{
-    cli::{Ledger, Where},
+    cli::{Key, Ledger, Where},
     client::Hub,
     failure::Failure,
     output,
@@ -54,6 +57,12 @@ pub(super) async fn run(action: Ledger) -> Result<(), Failure> {
         } => prove::check(&proof, &policy, json),
         Ledger::Tail { hub, follow, count } => show::tail(&hub, follow, count).await,
         Ledger::Search { hub, wanted } => show::search(&hub, &wanted).await,
+        Ledger::Erase { hub, what } => erase::run(&hub, &what).await,
+        Ledger::Key { action } => match action {
+            Key::Add { hub } => keys::add(&hub.data),
+            Key::Retire { hub, id } => keys::retire(&hub.data, &id),
+            Key::List { hub } => keys::list(&hub.data),
+        },
         Ledger::History {
             hub,
             device,

@@ -54,6 +54,9 @@ pub enum LedgerError {
     /// No checkpoint can be signed: there is no key.
     #[error("the ledger has no key to sign with")]
     NoSigner,
+    /// A thread ended that should not have: restart the hub.
+    #[error("the thread that brings the ledger's files to disk has ended")]
+    FilerEnded,
     /// The checkpoint to be cosigned is not one of this ledger's.
     #[error("the checkpoint of {size} entries is not of this ledger")]
     ForeignCheckpoint {
@@ -109,6 +112,7 @@ impl From<LedgerError> for model::Refusal {
             | LedgerError::Origin { .. }
             | LedgerError::Started
             | LedgerError::NoSigner
+            | LedgerError::FilerEnded
             | LedgerError::ForeignCheckpoint { .. } => {
                 tracing::error!(%error, "the ledger cannot answer");
                 Self::internal("the hub's ledger failed; the operator's log says why")

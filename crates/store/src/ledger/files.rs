@@ -32,18 +32,22 @@ pub(crate) struct Files {
     durability: Durability,
 }
 
-/// Files and folders that are written and not yet on disk.
+/// What is written and not yet on disk.
 #[derive(Debug, Default)]
 pub(crate) struct Unsynced {
-    files: Vec<(PathBuf, File)>,
+    files: Vec<PathBuf>,
     folders: BTreeSet<PathBuf>,
 }
 
 impl Unsynced {
-    pub(crate) const fn len(&self) -> usize {
+    pub(crate) const fn files(&self) -> usize {
         self.files.len()
     }
 }
+
+/// Files up to which each is flushed by itself. Above it, one flush of the whole file system costs
+/// less, though it waits for what others have written, too. Hub.
+const FLUSHED_ALONE: usize = 16;
 
 impl Files {
     pub(crate) fn new(data: &Path, durability: Durability) -> Self {
@@ -55,6 +59,10 @@ impl Files {
 
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    pub(crate) const fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// Where a full tile lies: its C2SP path.
@@ -80,36 +88,39 @@ impl Files {
         for tile in tiles {
             let path = self.path(tile.id);
             let folder = path.parent().unwrap_or(&self.folder);
-            if unsynced.folders.insert(folder.to_path_buf()) {
+            // A folder is looked at once between two syncs.
+            if !unsynced.folders.contains(folder) {
                 fs::create_dir_all(folder)
                     .map_err(|error| LedgerError::io("make", folder, &error))?;
-                let above = folder.ancestors().skip(1);
-                unsynced.folders.extend(
-                    above
-                        .take_while(|above| above.starts_with(&self.folder))
-                        .map(Path::to_path_buf),
-                );
+                unsynced.folders.insert(folder.to_path_buf());
             }
-            let file = replace(&path, &tile.bytes)?;
-            unsynced.files.push((path, file));
+            replace(&path, &tile.bytes)?;
+            unsynced.files.push(path);
         }
         Ok(())
     }
 
-    /// Returns when everything that was written is on disk.
-    pub(crate) fn sync(&self, unsynced: &mut Unsynced) -> Result<(), LedgerError> {
-        let unsynced = std::mem::take(unsynced);
+    /// Returns when `unsynced` and the names of checkpoints are on disk.
+    pub(crate) fn sync(&self, unsynced: &Unsynced) -> Result<(), LedgerError> {
         if self.durability == Durability::Process {
             return Ok(());
         }
-        for (path, file) in unsynced.files {
-            file.sync_data()
-                .map_err(|error| LedgerError::io("sync", &path, &error))?;
+        if unsynced.files.len() > FLUSHED_ALONE {
+            let failed = |error: &std::io::Error| LedgerError::io("sync", &self.folder, error);
+            let folder = File::open(&self.folder).map_err(|error| failed(&error))?;
+            return rustix::fs::syncfs(&folder).map_err(|error| failed(&error.into()));
         }
-        unsynced
-            .folders
-            .iter()
-            .try_for_each(|folder| sync_folder(folder))
+        let mut folders = BTreeSet::from([self.folder.as_path()]);
+        for folder in &unsynced.folders {
+            let ours = |above: &&Path| above.starts_with(&self.folder);
+            folders.extend(folder.ancestors().take_while(ours));
+        }
+        let files = unsynced.files.iter().map(PathBuf::as_path);
+        files.chain(folders).try_for_each(|path| {
+            File::open(path)
+                .and_then(|file| file.sync_all())
+                .map_err(|error| LedgerError::io("sync", path, &error))
+        })
     }
 
     /// A checkpoint's text; `None` when there is none.
@@ -123,8 +134,8 @@ impl Files {
             .map_err(|_| LedgerError::damaged(path, "it is not UTF-8"))
     }
 
-    /// Replaces a checkpoint: whoever reads sees the old or the new one. It is on disk when this
-    /// returns, though after a power cut its folder may still name the old one.
+    /// Replaces a checkpoint: whoever reads sees the old or the new one. After a power cut, too,
+    /// though without [`Self::sync`] it may be the old one.
     pub(crate) fn put_note(&self, name: &str, text: &str) -> Result<(), LedgerError> {
         fs::create_dir_all(&self.folder)
             .map_err(|error| LedgerError::io("make", &self.folder, &error))?;
@@ -137,14 +148,6 @@ impl Files {
         }
         rename(&temporary, &path)
     }
-
-    /// Brings the names of replaced checkpoints to disk.
-    pub(crate) fn sync_notes(&self) -> Result<(), LedgerError> {
-        match self.durability {
-            Durability::Disk => sync_folder(&self.folder),
-            Durability::Process => Ok(()),
-        }
-    }
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, LedgerError> {
@@ -156,7 +159,9 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, LedgerError> {
 }
 
 fn temporary(path: &Path) -> PathBuf {
-    path.with_extension("tmp")
+    let mut name = path.as_os_str().to_owned();
+    name.push(".tmp");
+    name.into()
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<File, LedgerError> {
@@ -169,15 +174,8 @@ fn rename(from: &Path, to: &Path) -> Result<(), LedgerError> {
     fs::rename(from, to).map_err(|error| LedgerError::io("write", to, &error))
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> Result<File, LedgerError> {
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
     let temporary = temporary(path);
-    let file = write(&temporary, bytes)?;
-    rename(&temporary, path)?;
-    Ok(file)
-}
-
-fn sync_folder(folder: &Path) -> Result<(), LedgerError> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| LedgerError::io("sync", folder, &error))
+    write(&temporary, bytes)?;
+    rename(&temporary, path)
 }

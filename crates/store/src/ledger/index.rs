@@ -29,8 +29,9 @@ use crate::{
 const LAYOUT: Layout = Layout {
     name: "index.db",
     application_id: 0x5345_4b49,
-    migrations: &[include_str!("index.sql")],
+    migrations: &[include_str!("index/001.sql")],
     readers: 2,
+    log_pages: 4000,
 };
 
 /// Entries indexed in one transaction, between which the integrator looks for new ones.
@@ -129,10 +130,7 @@ impl Index {
         end: u64,
     ) -> Result<Vec<u64>, Failure> {
         self.readers.with(|file| {
-            let mut lists: Vec<_> = terms
-                .iter()
-                .map(|term| Postings::new(file, *term))
-                .collect();
+            let mut lists: Vec<_> = terms.iter().map(|term| List::new(file, *term)).collect();
             let mut found = Vec::new();
             let mut at = from;
             // Each list moves to the highest entry that any of them has reached.
@@ -156,21 +154,18 @@ impl Index {
 }
 
 /// The entries of one term, in order.
-struct Postings<'a> {
+struct List<'a> {
     file: &'a Connection,
     term: Term,
     row: Vec<u64>,
-    /// The last row there is was read.
-    at_end: bool,
 }
 
-impl<'a> Postings<'a> {
+impl<'a> List<'a> {
     const fn new(file: &'a Connection, term: Term) -> Self {
         Self {
             file,
             term,
             row: Vec::new(),
-            at_end: false,
         }
     }
 
@@ -204,7 +199,6 @@ impl<'a> Postings<'a> {
                 Ok(unpack(first, &rest))
             },
         )?;
-        self.at_end = row.is_none();
         self.row = row.unwrap_or_default();
         Ok(())
     }
@@ -233,9 +227,29 @@ impl Writer {
         Ok(())
     }
 
+    /// Indexes the entries that have just been taken in, `from` on, when everything before them is
+    /// indexed. `root` is the tree's with them.
+    pub(crate) fn follow(&mut self, shared: &Shared, from: u64, entries: &[Vec<u8>], root: Hash) {
+        // After a failure they are taken in again; what is indexed stays so.
+        let known = self
+            .next
+            .checked_sub(from)
+            .and_then(|known| usize::try_from(known).ok());
+        let Some(new) = known.and_then(|known| entries.get(known..)) else {
+            return;
+        };
+        let end = self.next + u64::try_from(new.len()).unwrap_or_default();
+        let mut postings = Postings::default();
+        for (index, entry) in (self.next..).zip(new) {
+            postings.add(index, entry);
+        }
+        let kept = self.keep(postings, end, root);
+        self.indexed(shared, end, kept.map_err(LedgerError::from));
+    }
+
     /// Indexes what is in the tree and not in the index, up to a batch of it. Whether there is
     /// more.
-    pub(crate) fn advance(&mut self, shared: &Shared) -> bool {
+    pub(crate) fn catch_up(&mut self, shared: &Shared) -> bool {
         let edge = shared.edge();
         let end = edge.size().min(self.next + BATCH);
         if end <= self.next {
@@ -245,7 +259,26 @@ impl Writer {
             files: &shared.files,
             edge: &edge,
         };
-        if let Err(error) = self.add(shared, &tree, end) {
+        let kept = self.read(&tree, end);
+        self.indexed(shared, end, kept) && end < edge.size()
+    }
+
+    fn read(&mut self, tree: &Tree<'_>, end: u64) -> Result<(), LedgerError> {
+        let mut postings = Postings::default();
+        tree.visit(self.next, &mut |index, entry| {
+            if index >= end {
+                return Ok(Flow::Stop);
+            }
+            postings.add(index, entry);
+            Ok(Flow::Go)
+        })?;
+        self.keep(postings, end, tree.root(end)?)?;
+        Ok(())
+    }
+
+    /// Whether it went well.
+    fn indexed(&mut self, shared: &Shared, end: u64, kept: Result<(), LedgerError>) -> bool {
+        if let Err(error) = kept {
             tracing::warn!(%error, "the ledger's search index cannot be written; searches are slow");
             return false;
         }
@@ -253,29 +286,15 @@ impl Writer {
         if let Some(index) = shared.index.get() {
             index.next.store(end, Ordering::Release);
         }
-        end < edge.size()
+        true
     }
 
-    fn add(&mut self, shared: &Shared, tree: &Tree<'_>, end: u64) -> Result<(), LedgerError> {
-        let mut postings: BTreeMap<Term, Vec<u64>> = BTreeMap::new();
-        tree.visit(&shared.registry, self.next, |index, entry| {
-            if index >= end {
-                return Ok(Flow::Stop);
-            }
-            // What a newer version wrote is found by looking at every entry there.
-            if let Ok(view) = EntryView::parse(entry) {
-                for term in terms_of(&view) {
-                    postings.entry(term).or_default().push(index);
-                }
-            }
-            Ok(Flow::Go)
-        })?;
-        let root = tree.root(end)?;
+    fn keep(&mut self, postings: Postings, end: u64, root: Hash) -> rusqlite::Result<()> {
         let transaction = self.file.transaction()?;
         {
             let mut insert = transaction
                 .prepare_cached("INSERT INTO postings (term, first, rest) VALUES (?1, ?2, ?3)")?;
-            for (term, indices) in postings {
+            for (term, indices) in postings.0 {
                 let [first, rest @ ..] = indices.as_slice() else {
                     continue;
                 };
@@ -288,8 +307,22 @@ impl Writer {
                 )?
                 .execute(params![end.cast_signed(), root.0.as_slice()])?;
         }
-        transaction.commit()?;
-        Ok(())
+        transaction.commit()
+    }
+}
+
+/// What is to be written: by term, the entries that have it.
+#[derive(Debug, Default)]
+struct Postings(BTreeMap<Term, Vec<u64>>);
+
+impl Postings {
+    fn add(&mut self, index: u64, entry: &[u8]) {
+        // What a newer version wrote cannot be read, and is not found.
+        if let Ok(view) = EntryView::parse(entry) {
+            for term in terms_of(&view) {
+                self.0.entry(term).or_default().push(index);
+            }
+        }
     }
 }
 

@@ -13,12 +13,13 @@ use tlog::TILE_WIDTH;
 use super::{
     edge::{Edge, FullTile},
     error::LedgerError,
-    files::{CHECKPOINT, Unsynced},
-    index::Index,
+    filer::{Filer, Request},
+    files::Unsynced,
+    index::{self, Index},
     log::Shared,
     outbox::{self, Waited},
 };
-use crate::registry_file;
+use crate::{commit::Urgency, registry_file};
 
 /// Entries taken in at once: 64 bundles at most 16 MiB of which are in memory.
 const BATCH: u64 = 4096;
@@ -30,7 +31,10 @@ const CHECKPOINT_PAUSE: Duration = Duration::from_millis(100);
 const CHECKPOINTS_PER_SYNC: u32 = 10;
 
 /// Written files after which they are brought to disk.
-const FILES_PER_SYNC: usize = 128;
+const FILES_PER_SYNC: usize = 256;
+
+/// Longest that an end waits for the disk.
+const LONGEST_FLUSH: Duration = Duration::from_secs(60);
 
 /// How long to wait before a file that could not be written is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -43,11 +47,18 @@ struct Integrator {
     durable: Edge,
     /// The edge at the last full bundle that is written.
     written: Edge,
+    /// Checkpoints signed since files were last brought to disk.
     checkpoints: u32,
+    /// The size in the checkpoint that is on disk.
+    noted: Option<u64>,
+    /// The search index; none before the first pass, or when it cannot be had.
+    index: Option<index::Writer>,
+    filer: Filer,
 }
 
 pub(crate) fn spawn(shared: Arc<Shared>, edge: Edge) -> Result<JoinHandle<()>, LedgerError> {
     let folder = shared.files.folder().to_path_buf();
+    let filer = Filer::spawn(Arc::clone(&shared))?;
     let mut integrator = Integrator {
         shared,
         durable: edge.clone(),
@@ -55,10 +66,14 @@ pub(crate) fn spawn(shared: Arc<Shared>, edge: Edge) -> Result<JoinHandle<()>, L
         edge,
         unsynced: Unsynced::default(),
         checkpoints: 0,
+        noted: None,
+        index: None,
+        filer,
     };
     // Once before anybody reads, so that the tree has all that was ever signed.
     let first = integrator.pass();
     integrator.note(first);
+    integrator.shared.gate.set_started();
     std::thread::Builder::new()
         .name("ledger integrator".into())
         .spawn(move || integrator.run())
@@ -67,26 +82,26 @@ pub(crate) fn spawn(shared: Arc<Shared>, edge: Edge) -> Result<JoinHandle<()>, L
 
 impl Integrator {
     fn run(&mut self) {
-        let mut index = Index::open(&self.shared);
+        self.index = Index::open(&self.shared);
         loop {
             let outcome = self.pass();
             let pause = self.note(outcome);
-            let mut behind = index
-                .as_mut()
-                .is_some_and(|index| index.advance(&self.shared));
+            let mut behind = self.catch_up();
             while behind && self.shared.gate.pause(Duration::ZERO) && self.is_idle() {
-                behind = index
-                    .as_mut()
-                    .is_some_and(|index| index.advance(&self.shared));
+                behind = self.catch_up();
             }
             if !self.shared.gate.pause(pause) {
                 break;
             }
             if !behind && self.is_idle() {
-                let longest = if self.unsynced.len() > 0 {
-                    CHECKPOINT_PAUSE * CHECKPOINTS_PER_SYNC
-                } else {
+                self.forget();
+                let is_done = self.checkpoints == 0
+                    && !self.filer.is_busy()
+                    && !self.shared.gate.has_filed_entries();
+                let longest = if is_done {
                     Duration::from_secs(3600)
+                } else {
+                    CHECKPOINT_PAUSE * CHECKPOINTS_PER_SYNC
                 };
                 match self.shared.gate.wait(longest) {
                     Waited::Rung => {}
@@ -96,10 +111,29 @@ impl Integrator {
                 }
             }
         }
-        // The last words: the next start then has nothing to write again.
-        if let Err(error) = self.pass().and_then(|()| self.sync()) {
+        if let Err(error) = self.end() {
             tracing::warn!(%error, "the ledger's files were not brought to disk; the next start does");
         }
+        while self.shared.gate.has_filed_entries() {
+            let forgetting = registry_file::write_nothing(&self.shared.inbox, Urgency::Now);
+            if forgetting.wait().is_err() {
+                break;
+            }
+        }
+    }
+
+    /// The last words: the next start then has nothing to write again.
+    fn end(&mut self) -> Result<(), LedgerError> {
+        self.filed(LONGEST_FLUSH)?;
+        self.pass()?;
+        self.file();
+        self.filed(LONGEST_FLUSH)
+    }
+
+    /// Indexes some of what is not indexed yet. Whether there is more.
+    fn catch_up(&mut self) -> bool {
+        let index = self.index.as_mut();
+        index.is_some_and(|index| index.catch_up(&self.shared))
     }
 
     /// Remembers whether files can be written; answers how long to wait.
@@ -122,6 +156,8 @@ impl Integrator {
                 self.edge = self.durable.clone();
                 self.written = self.durable.clone();
                 self.unsynced = Unsynced::default();
+                self.noted = None;
+                self.checkpoints = CHECKPOINTS_PER_SYNC;
                 RETRY_PAUSE
             }
         }
@@ -133,7 +169,10 @@ impl Integrator {
 
     /// Takes in what is recorded, and signs.
     fn pass(&mut self) -> Result<(), LedgerError> {
-        while !self.is_idle() {
+        self.filed(Duration::ZERO)?;
+        // What is recorded meanwhile is for the next checkpoint.
+        let target = self.shared.gate.recorded();
+        while self.edge.size() < target {
             let from = self.edge.size();
             let registry = &self.shared.registry;
             let entries = registry.with(|file| outbox::read(file, from, BATCH))?;
@@ -155,57 +194,75 @@ impl Integrator {
             if self.edge.size() > self.shared.edge().size() {
                 self.shared.set_edge(self.edge.clone());
             }
-            if self.unsynced.len() >= FILES_PER_SYNC {
-                self.sign()?;
-                self.sync()?;
+            if let Some(index) = &mut self.index {
+                index.follow(&self.shared, from, &entries, self.edge.root());
+            }
+            if self.unsynced.files() >= FILES_PER_SYNC && !self.filer.is_busy() {
+                self.sign();
+                self.file();
             }
         }
-        self.sign()?;
+        self.sign();
         if self.checkpoints >= CHECKPOINTS_PER_SYNC {
-            self.sync()?;
+            self.file();
         }
         Ok(())
     }
 
     /// Signs the tree if it has grown since the last checkpoint; the first one also when empty.
-    fn sign(&mut self) -> Result<(), LedgerError> {
+    fn sign(&mut self) {
         let size = self.edge.size();
         let known = self.shared.latest();
         if known.is_some_and(|signed| signed.checkpoint.size >= size) {
-            return Ok(());
+            return;
         }
-        let Some(signed) = self.shared.sign(size, self.edge.root()) else {
-            return Ok(());
+        if let Some(signed) = self.shared.sign(size, self.edge.root()) {
+            self.shared.publish(signed);
+            self.checkpoints += 1;
+        }
+    }
+
+    /// Has files brought to disk. The checkpoint goes with them: on disk it tells the next start
+    /// what the tree must at least be, and the entries it covers are all durable, so that it may
+    /// lag behind the one that is served.
+    fn file(&mut self) {
+        if self.filer.is_busy() {
+            return;
+        }
+        self.checkpoints = 0;
+        let Some(signed) = self.shared.latest() else {
+            return;
         };
-        self.shared
-            .files
-            .put_note(CHECKPOINT, &signed.note.to_string())?;
-        self.shared.publish(signed);
-        self.checkpoints += 1;
+        if self.noted == Some(signed.checkpoint.size) && self.unsynced.files() == 0 {
+            return;
+        }
+        self.noted = Some(signed.checkpoint.size);
+        self.filer.ask(Request {
+            written: self.written.clone(),
+            files: std::mem::take(&mut self.unsynced),
+            note: signed.note.to_string(),
+        });
+    }
+
+    /// Lets the registry forget what has been brought to disk.
+    fn filed(&mut self, longest: Duration) -> Result<(), LedgerError> {
+        if let Some(durable) = self.filer.answer(longest)? {
+            self.shared.gate.set_filed(durable.size());
+            self.durable = durable;
+        }
         Ok(())
     }
 
-    /// Brings files to disk, and lets the registry forget the entries they hold.
-    fn sync(&mut self) -> Result<(), LedgerError> {
-        self.checkpoints = 0;
-        self.shared.files.sync(&mut self.unsynced)?;
-        let below = self.written.size();
-        if below == self.durable.size() {
-            return Ok(());
+    /// Gives the registry's writer an occasion to forget what files hold, when nobody else does.
+    fn forget(&self) {
+        if self.shared.gate.has_filed_entries() {
+            let _nobody_waits = registry_file::write_nothing(&self.shared.inbox, Urgency::Lazy);
         }
-        // Without a checkpoint on disk, a start would refuse what the outbox does not hold.
-        self.shared.files.sync_notes()?;
-        self.durable = self.written.clone();
-        self.shared.gate.set_filed(below);
-        registry_file::write_lazily(&self.shared.inbox, "filed entries", move |txn| {
-            txn.forget_filed(below)
-        });
-        Ok(())
     }
 }
 
 /// The outbox must have room for what is written between two syncs, and for bursts.
 const _: () = assert!(
-    limits::LEDGER_OUTBOX_ENTRIES > 4 * TILE_WIDTH * FILES_PER_SYNC as u64,
+    limits::LEDGER_OUTBOX_ENTRIES > 2 * TILE_WIDTH * FILES_PER_SYNC as u64,
     "the outbox would refuse what only waits for its files"
 );

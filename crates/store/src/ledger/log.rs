@@ -8,6 +8,7 @@ use std::{
 };
 
 use ledger::Entry;
+use rusqlite::Connection;
 use tlog::{Checkpoint, Hash, Note, NoteSignature, SignerKey, TileId, merkle};
 use tokio::sync::watch;
 
@@ -24,8 +25,8 @@ use super::{
 };
 use crate::{
     commit::Inbox,
-    database::{Durability, Readers},
-    registry_file::Job,
+    database::{self, Durability, Readers},
+    registry_file::{self, Job},
 };
 
 /// The ledger of this data folder. Reads block for microseconds, or for a file.
@@ -80,6 +81,17 @@ impl Shared {
 
     pub(crate) fn publish(&self, signed: SignedCheckpoint) {
         self.latest.send_replace(Some(Arc::new(signed)));
+    }
+
+    /// Another connection to the registry's file. None when it cannot be had, which costs speed.
+    pub(crate) fn checkpointer(&self) -> Option<Connection> {
+        let data = self.files.folder().parent()?;
+        let opened = database::another(data, &registry_file::LAYOUT, self.files.durability());
+        opened
+            .inspect_err(
+                |error| tracing::warn!(%error, "the registry's log is moved by its writer"),
+            )
+            .ok()
     }
 
     fn cosigned(&self) -> Option<Arc<SignedCheckpoint>> {
@@ -291,8 +303,12 @@ impl Ledger {
     ///
     /// [`LedgerError::Damaged`] when its bundle is.
     pub fn entry_bytes(&self, index: u64) -> Result<Option<Vec<u8>>, LedgerError> {
-        let edge = self.shared.edge();
-        self.tree(&edge).entry(&self.shared.registry, index)
+        let mut found = None;
+        self.shared.visit(index, |_, entry| {
+            found = Some(entry.to_vec());
+            Ok(Flow::Stop)
+        })?;
+        Ok(found)
     }
 
     /// An entry, also one that is not in the tree yet.
@@ -315,16 +331,14 @@ impl Ledger {
         if limit == 0 {
             return Ok(entries);
         }
-        let edge = self.shared.edge();
-        self.tree(&edge)
-            .visit(&self.shared.registry, from, |index, entry| {
-                entries.push((index, decode(index, entry)?));
-                Ok(if entries.len() < limit {
-                    Flow::Go
-                } else {
-                    Flow::Stop
-                })
-            })?;
+        self.shared.visit(from, |index, entry| {
+            entries.push((index, decode(index, entry)?));
+            Ok(if entries.len() < limit {
+                Flow::Go
+            } else {
+                Flow::Stop
+            })
+        })?;
         Ok(entries)
     }
 
@@ -334,11 +348,7 @@ impl Ledger {
     ///
     /// [`LedgerError`] when a file is damaged or cannot be read.
     pub fn search(&self, query: &Query) -> Result<Vec<(u64, Entry)>, LedgerError> {
-        let edge = self.shared.edge();
-        let tree = self.tree(&edge);
-        let index = self.shared.index.get();
-        let recorded = self.shared.gate.recorded();
-        search::search(&tree, &self.shared.registry, recorded, index, query)
+        search::search(&self.shared, query)
     }
 
     /// The root of the tree when it had `size` entries.

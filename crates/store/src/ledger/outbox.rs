@@ -1,9 +1,10 @@
 //! Entries in the making: recorded in the transaction of the deed, kept until files hold them.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -11,15 +12,23 @@ use std::{
 use ledger::{Entry, EntryTooLarge, Verb};
 use model::{Timestamp, limits};
 use rusqlite::{Connection, params};
+use tlog::TILE_WIDTH;
 
 use crate::{
     Failure, ReadTxn, WriteTxn,
-    rows::{millis, one, run, time, unsigned},
+    rows::{millis, one, time, unsigned},
 };
 
 /// How far the clock may step back before changes are refused: what time synchronisation does.
 /// Smaller steps are recorded at the time of the entry before. Hub.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
+
+/// Entries that a transaction removes from the outbox at least, if files hold so many.
+const FORGOTTEN_AT_ONCE: u64 = 512;
+
+/// Longest that the writer waits for the integrator before a transaction. Hub: a client waits for
+/// its answer meanwhile.
+const HOLD_UP: Duration = Duration::from_millis(250);
 
 /// Where a deed stands in the ledger.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,10 +46,16 @@ pub(crate) struct Gate {
     recorded: AtomicU64,
     /// Entries below it are on disk in files.
     filed: AtomicU64,
+    /// Entries below it are not in the outbox any more.
+    forgotten: AtomicU64,
     /// Why the integrator cannot write its files, if it cannot.
     trouble: Mutex<Option<String>>,
+    /// Whether the integrator runs.
+    started: AtomicBool,
     bell: Mutex<Bell>,
     rung: Condvar,
+    /// `filed` has moved.
+    progress: Condvar,
 }
 
 /// Why a wait ended.
@@ -69,8 +84,36 @@ impl Gate {
         self.filed.load(Ordering::Acquire)
     }
 
+    /// Whether the outbox still has entries that files hold.
+    pub(crate) fn has_filed_entries(&self) -> bool {
+        self.forgotten.load(Ordering::Acquire) < self.filed() / TILE_WIDTH * TILE_WIDTH
+    }
+
     pub(crate) fn set_filed(&self, filed: u64) {
         self.filed.store(filed, Ordering::Release);
+        let _bell = self.bell();
+        self.progress.notify_all();
+    }
+
+    /// Holds the writer up while half of what may wait does, so that entries come no faster than
+    /// files can be written. Where they cannot be written at all, waiting does not help.
+    fn hold_up(&self, next: u64) {
+        let is_far = || {
+            let waiting = next.saturating_sub(self.filed());
+            waiting > limits::LEDGER_OUTBOX_ENTRIES / 2 && self.trouble().is_none()
+        };
+        if is_far() && self.started.load(Ordering::Acquire) {
+            let bell = self.bell();
+            let _passed = self
+                .progress
+                .wait_timeout_while(bell, HOLD_UP, |bell| !bell.stop && is_far())
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// From now on the integrator takes entries.
+    pub(crate) fn set_started(&self) {
+        self.started.store(true, Ordering::Release);
     }
 
     pub(crate) fn trouble(&self) -> Option<String> {
@@ -96,6 +139,7 @@ impl Gate {
     pub(crate) fn stop(&self) {
         self.bell().stop = true;
         self.rung.notify_all();
+        self.progress.notify_all();
     }
 
     /// Waits until rung or stopped, at most `longest`.
@@ -125,56 +169,138 @@ impl Gate {
     }
 }
 
-/// Gives entries their indices: the writer of the registry's own.
+/// Gives entries their indices: the writer of the registry's own. What jobs record collects in
+/// memory and is written at the end of the transaction, once for all of them.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    now: Mark,
+    now: Position,
     /// What the file says.
-    stored: Mark,
+    stored: Position,
+    /// Entries below it are not in the outbox any more.
+    forgotten: u64,
+    /// Entries of this transaction, from `stored.next` on.
+    pending: Vec<Vec<u8>>,
+    /// Each actor's last entry, as far as it is known here.
+    actors: HashMap<String, u64>,
+    /// What `actors` said before each entry of this transaction.
+    undo: Vec<(String, Option<u64>)>,
     gate: Arc<Gate>,
 }
 
-/// How far the ledger was.
+/// How far the ledger is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Mark {
+struct Position {
     next: u64,
     last: Timestamp,
 }
 
+/// To come back to when a job is undone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    position: Position,
+    pending: usize,
+    undo: usize,
+}
+
+/// Actors whose last entry is remembered in memory. Hub: about a megabyte.
+const KNOWN_ACTORS: usize = 10_000;
+
 impl Recorder {
+    /// The index of the next entry.
+    pub(crate) const fn next(&self) -> u64 {
+        self.now.next
+    }
+
+    /// Appends the entries of one deed of `actor`; answers the index of the last.
+    pub(crate) fn add(&mut self, actor: String, at: Timestamp, entries: Vec<Vec<u8>>) -> u64 {
+        let next = self.now.next + u64::try_from(entries.len()).unwrap_or(u64::MAX);
+        let last = next - 1;
+        self.pending.extend(entries);
+        self.now = Position { next, last: at };
+        let before = self.actors.insert(actor.clone(), last);
+        self.undo.push((actor, before));
+        last
+    }
+
     pub(crate) fn load(file: &Connection, gate: Arc<Gate>) -> rusqlite::Result<Self> {
         let now = file.query_row("SELECT next, last FROM ledger_state", [], |row| {
-            Ok(Mark {
+            Ok(Position {
                 next: unsigned(row, 0)?,
                 last: time(row, 1)?,
             })
         })?;
         let first: Option<i64> =
             file.query_row("SELECT min(idx) FROM ledger_outbox", [], |row| row.get(0))?;
-        gate.set_filed(first.map_or(now.next, i64::cast_unsigned));
+        let first = first.map_or(now.next, i64::cast_unsigned);
+        gate.set_filed(first);
         gate.recorded.store(now.next, Ordering::Release);
         Ok(Self {
             now,
             stored: now,
+            forgotten: first,
+            pending: Vec::new(),
+            actors: HashMap::new(),
+            undo: Vec::new(),
             gate,
         })
     }
 
-    /// To come back to when a job is undone.
+    /// Before a transaction.
+    pub(crate) fn hold_up(&self) {
+        self.gate.hold_up(self.stored.next);
+    }
+
     pub(crate) const fn mark(&self) -> Mark {
-        self.now
+        Mark {
+            position: self.now,
+            pending: self.pending.len(),
+            undo: self.undo.len(),
+        }
     }
 
     /// Takes back what was recorded since `mark`: its indices are given again.
-    pub(crate) const fn rewind(&mut self, mark: Mark) {
-        self.now = mark;
+    pub(crate) fn rewind(&mut self, mark: Mark) {
+        self.now = mark.position;
+        self.pending.truncate(mark.pending);
+        while self.undo.len() > mark.undo {
+            if let Some((actor, before)) = self.undo.pop() {
+                match before {
+                    Some(last) => self.actors.insert(actor, last),
+                    None => self.actors.remove(&actor),
+                };
+            }
+        }
     }
 
-    /// Last in a transaction.
-    pub(crate) fn store(&self, file: &Connection) -> rusqlite::Result<()> {
+    /// Writes what was recorded: last in a transaction. Also forgets some of what files hold, a
+    /// little each time, so that nobody waits for it.
+    pub(crate) fn store(&mut self, file: &Connection) -> rusqlite::Result<()> {
         if self.now != self.stored {
+            let mut insert =
+                file.prepare_cached("INSERT INTO ledger_outbox (idx, entry) VALUES (?1, ?2)")?;
+            for (index, entry) in (self.stored.next..).zip(&self.pending) {
+                insert.execute(params![index.cast_signed(), entry])?;
+            }
+            let mut update = file.prepare_cached(
+                "INSERT INTO ledger_actors (actor, last) VALUES (?1, ?2) \
+                 ON CONFLICT (actor) DO UPDATE SET last = excluded.last",
+            )?;
+            self.undo.sort_unstable();
+            self.undo.dedup_by(|one, other| one.0 == other.0);
+            for (actor, _) in &self.undo {
+                if let Some(last) = self.actors.get(actor) {
+                    update.execute(params![actor, last.cast_signed()])?;
+                }
+            }
             file.prepare_cached("UPDATE ledger_state SET next = ?1, last = ?2")?
                 .execute(params![self.now.next.cast_signed(), millis(self.now.last)])?;
+        }
+        let some = (self.now.next - self.stored.next).max(FORGOTTEN_AT_ONCE) * 2;
+        let below = self.gate.filed().min(self.forgotten + some) / TILE_WIDTH * TILE_WIDTH;
+        if below > self.forgotten {
+            file.prepare_cached("DELETE FROM ledger_outbox WHERE idx < ?1")?
+                .execute([below.cast_signed()])?;
+            self.forgotten = below;
         }
         Ok(())
     }
@@ -183,9 +309,15 @@ impl Recorder {
     pub(crate) fn committed(&mut self) {
         if self.now != self.stored {
             self.stored = self.now;
+            self.pending.clear();
+            self.undo.clear();
+            if self.actors.len() > KNOWN_ACTORS {
+                self.actors.clear();
+            }
             self.gate.recorded.store(self.now.next, Ordering::Release);
             self.gate.ring();
         }
+        self.gate.forgotten.store(self.forgotten, Ordering::Release);
     }
 
     /// Whether an entry may be recorded now; answers the time it is recorded at.
@@ -221,64 +353,51 @@ impl WriteTxn<'_> {
         entry.at = self.recorder().admit(&entry)?;
         let at = entry.at;
         let actor = entry.actor.to_string();
-        entry.previous = one(
-            self.file(),
-            "SELECT last FROM ledger_actors WHERE actor = ?1",
-            [&actor],
-            |row| Ok(unsigned(row, 0)?),
-        )?;
-        let first = self.recorder().now.next;
-        let mut next = first;
-        match entry.encode() {
-            Ok(bytes) => {
-                self.keep(next, &bytes)?;
-                next += 1;
-            }
+        entry.previous = match self.recorder().actors.get(&actor) {
+            Some(known) => Some(*known),
+            None => one(
+                self.file(),
+                "SELECT last FROM ledger_actors WHERE actor = ?1",
+                [&actor],
+                |row| Ok(unsigned(row, 0)?),
+            )?,
+        };
+        let first = self.recorder().next();
+        let encoded = match entry.encode() {
+            Ok(bytes) => vec![bytes],
             Err(EntryTooLarge::Whole { .. }) => {
-                for mut part in entry.split() {
-                    if next > first {
-                        part.previous = Some(next - 1);
-                    }
-                    self.keep(next, &part.encode()?)?;
-                    next += 1;
-                }
+                let parts = (first..).zip(entry.split());
+                parts
+                    .map(|(index, mut part)| {
+                        if index > first {
+                            part.previous = Some(index - 1);
+                        }
+                        part.encode()
+                    })
+                    .collect::<Result<_, _>>()?
             }
             Err(too_large @ EntryTooLarge::Field { .. }) => return Err(too_large.into()),
-        }
-        let last = next - 1;
-        run(
-            self.file(),
-            "INSERT INTO ledger_actors (actor, last) VALUES (?1, ?2) \
-             ON CONFLICT (actor) DO UPDATE SET last = excluded.last",
-            params![actor, last.cast_signed()],
-        )?;
-        self.recorder_mut().now = Mark { next, last: at };
+        };
+        let last = self.recorder_mut().add(actor, at, encoded);
         Ok(Recorded { first, last })
     }
 
-    fn keep(&self, index: u64, entry: &[u8]) -> Result<(), Failure> {
-        run(
-            self.file(),
-            "INSERT INTO ledger_outbox (idx, entry) VALUES (?1, ?2)",
-            params![index.cast_signed(), entry],
-        )?;
-        Ok(())
+    /// As [`ReadTxn::ledger_next`], those of this transaction included.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn ledger_next(&self) -> Result<u64, Failure> {
+        Ok(self.recorder().next())
     }
 
-    /// The time of the ledger's last entry, those of this transaction included.
-    #[must_use]
-    pub fn last_recorded_at(&self) -> Timestamp {
-        self.recorder().now.last
-    }
-
-    /// Removes entries that files hold durably.
-    pub(crate) fn forget_filed(&self, below: u64) -> Result<(), Failure> {
-        run(
-            self.file(),
-            "DELETE FROM ledger_outbox WHERE idx < ?1",
-            [below.cast_signed()],
-        )?;
-        Ok(())
+    /// As [`ReadTxn::ledger_last_at`], that of this transaction included.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn ledger_last_at(&self) -> Result<Timestamp, Failure> {
+        Ok(self.recorder().now.last)
     }
 }
 

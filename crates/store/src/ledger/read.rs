@@ -16,10 +16,10 @@ use super::{
     edge::{Edge, bytes_of, full},
     error::LedgerError,
     files::Files,
+    log::Shared,
     outbox,
     tiles::{Source, hashes_of},
 };
-use crate::database::Readers;
 
 /// A checkpoint, and the note that signs it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -134,14 +134,13 @@ impl Tree<'_> {
         })
     }
 
-    /// Shows `visit` the entries `from..` in order, those of the outbox too, until it has seen
-    /// enough.
+    /// Shows `visit` the entries `from..` of the tree in order, until it has seen enough. Answers
+    /// the index after the last, and what `visit` said of it.
     pub(crate) fn visit(
         &self,
-        registry: &Readers,
         from: u64,
-        mut visit: impl FnMut(u64, &[u8]) -> Result<Flow, LedgerError>,
-    ) -> Result<(), LedgerError> {
+        visit: &mut impl FnMut(u64, &[u8]) -> Result<Flow, LedgerError>,
+    ) -> Result<(u64, Flow), LedgerError> {
         let mut next = from;
         while next < self.edge.size() {
             let index = next / TILE_WIDTH;
@@ -151,38 +150,67 @@ impl Tree<'_> {
             };
             let skip = usize::try_from(next % TILE_WIDTH).unwrap_or_default();
             for entry in bundle_entries(&bundle).skip(skip).map_while(Result::ok) {
-                if visit(next, entry)? == Flow::Stop {
-                    return Ok(());
-                }
                 next += 1;
+                if visit(next - 1, entry)? == Flow::Stop {
+                    return Ok((next, Flow::Stop));
+                }
             }
         }
-        loop {
-            let entries = registry.with(|file| outbox::read(file, next, TILE_WIDTH))?;
-            if entries.is_empty() {
-                return Ok(());
-            }
-            for entry in &entries {
-                if visit(next, entry)? == Flow::Stop {
-                    return Ok(());
-                }
-                next += 1;
-            }
-        }
+        Ok((next, Flow::Go))
     }
 
-    /// One entry as it was recorded; `None` when there is none of this index yet.
-    pub(crate) fn entry(
-        &self,
-        registry: &Readers,
-        index: u64,
-    ) -> Result<Option<Vec<u8>>, LedgerError> {
+    /// The bytes of an entry of the tree.
+    pub(crate) fn entry(&self, index: u64) -> Result<Vec<u8>, LedgerError> {
         let mut found = None;
-        self.visit(registry, index, |_, entry| {
+        self.visit(index, &mut |_, entry| {
             found = Some(entry.to_vec());
             Ok(Flow::Stop)
         })?;
-        Ok(found)
+        found.ok_or(LedgerError::NotInTree {
+            size: self.edge.size(),
+        })
+    }
+}
+
+impl Shared {
+    /// Shows `visit` the entries `from..` in order, those of the outbox too, until it has seen
+    /// enough.
+    pub(crate) fn visit(
+        &self,
+        from: u64,
+        mut visit: impl FnMut(u64, &[u8]) -> Result<Flow, LedgerError>,
+    ) -> Result<(), LedgerError> {
+        let end = self.gate.recorded();
+        let mut next = from;
+        while next < end {
+            let edge = self.edge();
+            let tree = Tree {
+                files: &self.files,
+                edge: &edge,
+            };
+            let (reached, flow) = tree.visit(next, &mut visit)?;
+            next = reached;
+            if flow == Flow::Stop {
+                return Ok(());
+            }
+            // What is not there has gone into the tree meanwhile.
+            let entries = self
+                .registry
+                .with(|file| outbox::read(file, next, TILE_WIDTH))?;
+            if entries.is_empty() && next < end && self.edge().size() <= next {
+                return Err(crate::Failure::Unreadable {
+                    what: "outbox of the ledger",
+                }
+                .into());
+            }
+            for entry in &entries {
+                next += 1;
+                if visit(next - 1, entry)? == Flow::Stop {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -7,9 +7,9 @@ use tlog::{Level, TILE_WIDTH, TileId, bundle::bundle_entries};
 use super::{
     error::LedgerError,
     index::{Index, Term},
+    log::Shared,
     read::{Flow, Tree, decode, unreadable},
 };
-use crate::database::Readers;
 
 /// What to find. What is `None` matches everything; the rest must match together.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -58,25 +58,28 @@ impl Query {
 }
 
 /// What `query` finds, oldest first. What the index does not have is looked through.
-pub(crate) fn search(
-    tree: &Tree<'_>,
-    registry: &Readers,
-    recorded: u64,
-    index: Option<&Index>,
-    query: &Query,
-) -> Result<Vec<(u64, Entry)>, LedgerError> {
+pub(crate) fn search(shared: &Shared, query: &Query) -> Result<Vec<(u64, Entry)>, LedgerError> {
+    // In this order: what is indexed is in the tree, and what is in the tree is recorded.
+    let index = shared.index.get();
+    let indexed = index.map_or(0, Index::next);
+    let edge = shared.edge();
+    let recorded = shared.gate.recorded();
+    let tree = Tree {
+        files: &shared.files,
+        edge: &edge,
+    };
     let mut search = Search {
-        tree,
-        registry,
+        tree: &tree,
         bundle: None,
     };
     let mut found = Vec::new();
-    let (mut from, end) = search.range(recorded, index, query)?;
+    let indexed = indexed.min(edge.size());
+    let (mut from, end) = search.range(recorded, index.map(|index| (index, indexed)), query)?;
     let terms = query.terms();
     if let Some(index) = index
         && !terms.is_empty()
     {
-        let indexed = index.next().min(tree.edge.size()).min(end);
+        let indexed = indexed.min(end);
         while from < indexed && found.len() < query.limit {
             let candidates = index.candidates(&terms, from, indexed)?;
             let Some(last) = candidates.last() else { break };
@@ -94,7 +97,7 @@ pub(crate) fn search(
         from = from.max(indexed);
     }
     if from < end && found.len() < query.limit {
-        tree.visit(registry, from, |index, entry| {
+        shared.visit(from, |index, entry| {
             if index >= end {
                 return Ok(Flow::Stop);
             }
@@ -118,7 +121,6 @@ fn matches(query: &Query, index: u64, entry: &[u8]) -> Result<bool, LedgerError>
 
 struct Search<'a> {
     tree: &'a Tree<'a>,
-    registry: &'a Readers,
     /// The bundle that was read last: neighbours are often found together.
     bundle: Option<(u64, Vec<u8>)>,
 }
@@ -130,8 +132,7 @@ impl Search<'_> {
         let size = self.tree.edge.size();
         let is_full = TileId::in_tree(Level::Entries, bundle, size).is_some_and(|id| id.is_full());
         if !is_full {
-            let entry = self.tree.entry(self.registry, index)?;
-            let entry = entry.ok_or(LedgerError::NotInTree { size })?;
+            let entry = self.tree.entry(index)?;
             let mut alone = Vec::new();
             tlog::bundle::push_entry(&mut alone, &entry)
                 .expect("an entry of the ledger is shorter than a bundle's entries may be");
@@ -164,7 +165,7 @@ impl Search<'_> {
     fn range(
         &mut self,
         recorded: u64,
-        index: Option<&Index>,
+        index: Option<(&Index, u64)>,
         query: &Query,
     ) -> Result<(u64, u64), LedgerError> {
         let first = query.after_index.map_or(0, |after| after.saturating_add(1));
@@ -174,16 +175,16 @@ impl Search<'_> {
         }
         // Times ascend, but for where the clock was set back.
         let mut spans = vec![0];
-        if let Some(index) = index {
+        if let Some((index, indexed)) = index {
             let clock = [Term::verb(Verb::LedgerClock.name())];
             let mut at = 0;
             loop {
-                let set = index.candidates(&clock, at, index.next())?;
+                let set = index.candidates(&clock, at, indexed)?;
                 let Some(last) = set.last() else { break };
                 at = last + 1;
                 spans.extend(set);
             }
-            end = index.next().min(recorded);
+            end = indexed;
         } else {
             return Ok((from, end));
         }

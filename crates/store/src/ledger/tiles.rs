@@ -78,7 +78,7 @@ impl Files {
         };
         let mut unsynced = Unsynced::default();
         self.put(&[tile], &mut unsynced)?;
-        self.sync(&mut unsynced)
+        self.sync(&unsynced)
     }
 }
 

@@ -29,7 +29,7 @@ const ROUNDS: usize = 4;
 pub(super) enum Trouble {
     #[error(transparent)]
     Fetch(#[from] FetchError),
-    #[error("its answer makes no sense: {0}")]
+    #[error("its answer is of no use: {0}")]
     Answer(String),
     #[error("the log could not prove what was asked: {0}")]
     Own(String),
@@ -327,7 +327,7 @@ impl Answer {
         if self.status.is_client_error() {
             Trouble::Refused(self.status.as_u16(), said)
         } else {
-            Trouble::Fetch(FetchError::Status(self.status.as_u16()))
+            Trouble::Answer(format!("{}: {said}", self.status.as_u16()))
         }
     }
 }

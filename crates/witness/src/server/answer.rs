@@ -1,6 +1,6 @@
 //! What is asked, and what is answered.
 
-use std::io;
+use std::{io, sync::atomic::Ordering};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -41,7 +41,7 @@ impl Server {
             "/add-entries" if post && self.0.role == Role::Mirror => {
                 self.add_entries(request).await
             }
-            "/healthz" if get => text(StatusCode::OK, "ok\n"),
+            "/healthz" if get => self.health(),
             "/alarms" if get => self.alarms().await,
             "/add-checkpoint" | "/healthz" | "/alarms" => wrong_method(),
             "/add-entries" if self.0.role == Role::Mirror => wrong_method(),
@@ -71,10 +71,13 @@ impl Server {
         };
         let mut kept = log.lock();
         match kept.add_checkpoint(request, self.now()) {
-            Ok(signatures) => text(StatusCode::OK, lines(&signatures)),
+            Ok(signatures) => self.signed(&signatures),
             Err(Declined::Unable(unable)) => self.unable(kept.origin(), &unable),
             Err(Declined::Refused(refused)) => {
-                if let Some(conflict) = refused.conflict() {
+                let past = matches!(refused, Refused::Stale { split: None, .. })
+                    .then(|| kept.contradicted_by(request))
+                    .flatten();
+                if let Some(conflict) = refused.conflict().or(past.as_ref()) {
                     self.raise(log, &kept, conflict);
                 }
                 refusal(&refused)
@@ -94,7 +97,23 @@ impl Server {
         log.ok_or_else(|| Box::new(refusal(&Refused::UnknownLog(origin))))
     }
 
+    /// Answers with what was signed and written down.
+    pub(super) fn signed(&self, signatures: &[NoteSignature]) -> Answer {
+        self.0.ailing.store(false, Ordering::Relaxed);
+        text(StatusCode::OK, lines(signatures))
+    }
+
+    fn health(&self) -> Answer {
+        if self.0.ailing.load(Ordering::Relaxed) {
+            let message = "what was to be signed last could not be; the log says why";
+            said(StatusCode::SERVICE_UNAVAILABLE, &message)
+        } else {
+            text(StatusCode::OK, "ok\n")
+        }
+    }
+
     pub(super) fn unable(&self, origin: &str, unable: &Unable) -> Answer {
+        self.0.ailing.store(true, Ordering::Relaxed);
         error!(origin, error = %unable, role = self.0.role.name(), "nothing is signed");
         said(StatusCode::SERVICE_UNAVAILABLE, unable)
     }
@@ -214,7 +233,7 @@ fn refusal(refused: &Refused) -> Answer {
 }
 
 /// Signature lines, each with its newline.
-pub(super) fn lines(signatures: &[NoteSignature]) -> String {
+fn lines(signatures: &[NoteSignature]) -> String {
     signatures
         .iter()
         .map(|signature| format!("{signature}\n"))

@@ -1,7 +1,7 @@
 //! `add-entries`: entries come in packages, and each is proven, saved and forgotten before the
 //! next is read (C2SP `tlog-mirror`).
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use bytes::{Buf as _, BytesMut};
 use http::{HeaderValue, Request, StatusCode, header};
@@ -9,10 +9,11 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use model::limits;
 use tlog::mirror::{AddEntries, MirrorInfo, Package, Span};
+use tokio::time::Sleep;
 
 use super::{
     Server,
-    answer::{Answer, blocking, lines, said, text, with_type},
+    answer::{Answer, blocking, said, with_type},
     lock,
 };
 use crate::kept::{Kept, Pending, Unsaved, Upload};
@@ -35,6 +36,7 @@ impl Server {
         let mut body = Body {
             incoming: request.into_body(),
             held: BytesMut::new(),
+            deadline: Box::pin(tokio::time::sleep(limits::MIRROR_UPLOAD_DEADLINE)),
         };
         let head = loop {
             match AddEntries::parse(&body.held) {
@@ -146,7 +148,7 @@ impl Server {
     fn finish(&self, kept: &std::sync::Mutex<Kept>, target: &Pending) -> Answer {
         let mut kept = lock(kept);
         match kept.finish(target, self.now()) {
-            Ok(Upload::Signed(signatures)) => text(StatusCode::OK, lines(&signatures)),
+            Ok(Upload::Signed(signatures)) => self.signed(&signatures),
             Ok(Upload::Again(info)) => told(StatusCode::CONFLICT, &info),
             Err(unable) => self.unable(kept.origin(), &unable),
         }
@@ -164,6 +166,8 @@ enum Progress {
 struct Body {
     incoming: Incoming,
     held: BytesMut,
+    /// Whoever sends slowly must not keep others from sending.
+    deadline: Pin<Box<Sleep>>,
 }
 
 impl Body {
@@ -174,7 +178,11 @@ impl Body {
             return false;
         }
         let frame = tokio::time::timeout(limits::MIRROR_UPLOAD_PAUSE, self.incoming.frame());
-        let Ok(Some(Ok(frame))) = frame.await else {
+        let frame = tokio::select! {
+            frame = frame => frame,
+            () = &mut self.deadline => return false,
+        };
+        let Ok(Some(Ok(frame))) = frame else {
             return false;
         };
         if let Some(data) = frame.data_ref() {

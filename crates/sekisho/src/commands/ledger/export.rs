@@ -11,6 +11,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -22,10 +23,14 @@ use tlog::{
 };
 
 use super::{CHECKPOINT, find, folder::Folder, ledger, remote::Remote, s3::Bucket};
-use crate::{cli::Where, failure::Failure, output};
+use crate::{cli::Where, client::Hub, failure::Failure, output};
 
 /// Files that are copied at the same time: what is waited for is the network.
 const COPIERS: usize = 8;
+
+/// How often, and how far apart, the hub is asked whether all is final: some seconds in all.
+const SETTLE_TRIES: u32 = 100;
+const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where an export goes.
 pub(super) trait Place: Sync {
@@ -72,8 +77,8 @@ pub(super) async fn run(
     };
     let client = find(hub)?;
     // That somebody took a copy is itself worth an entry.
-    let _recorded: api::Ledger = client.post("/ledger/exports", &()).await?;
-    let policy = ledger(&client).await?.policy;
+    let recorded: api::Ledger = client.post("/ledger/exports", &()).await?;
+    let policy = settled(&client, recorded.size).await?.policy;
     let policy = Policy::parse(policy.as_bytes())
         .map_err(|error| Failure::internal(format!("the hub's policy cannot be read: {error}")))?;
     let remote = Remote::new(client);
@@ -91,6 +96,24 @@ pub(super) async fn run(
          sekisho ledger verify --offline FOLDER --policy policy.txt",
     );
     Ok(())
+}
+
+/// Waits until what was done before the export is in the final checkpoint, which the witnesses may
+/// take a moment for; without them, an export of what is final is better than none.
+async fn settled(client: &Hub, size: u64) -> Result<api::Ledger, Failure> {
+    let mut last = ledger(client).await?;
+    for _ in 0..SETTLE_TRIES {
+        if last.final_size >= size {
+            return Ok(last);
+        }
+        tokio::time::sleep(SETTLE_PAUSE).await;
+        last = ledger(client).await?;
+    }
+    output::note(&format!(
+        "the newest {} entries are not final yet and stay out; see `sekisho ledger status`",
+        size.saturating_sub(last.final_size)
+    ));
+    Ok(last)
 }
 
 fn export(remote: &Remote, policy: &Policy, place: &dyn Place) -> Result<Done, Failure> {

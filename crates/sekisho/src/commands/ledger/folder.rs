@@ -15,10 +15,10 @@ use crate::failure::Failure;
 const UNFINISHED: &str = ".new";
 
 /// A folder with a log's files at their C2SP `tlog-tiles` paths.
-pub(super) struct Folder(PathBuf);
+pub(in crate::commands) struct Folder(PathBuf);
 
 impl Folder {
-    pub(super) fn new(path: impl Into<PathBuf>) -> Self {
+    pub(in crate::commands) fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
 

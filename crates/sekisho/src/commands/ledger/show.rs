@@ -40,43 +40,97 @@ pub(super) async fn tail(hub: &Where, follow: bool, count: u64) -> Result<(), Fa
 /// Shows the entries that are wanted, oldest first.
 pub(super) async fn search(hub: &Where, wanted: &Wanted) -> Result<(), Failure> {
     let path = path(wanted)?;
-    each(&find(hub)?, &path, async |entry| tell(&entry, hub.json)).await
+    let mut count = 0_u64;
+    each(&find(hub)?, &path, async |entry| {
+        count += 1;
+        tell(&entry, hub.json)
+    })
+    .await?;
+    if count == 0 {
+        output::note("no entry is like that");
+    }
+    Ok(())
 }
 
-/// Shows everything that was done to a device, and writes the proof of each entry.
+/// Shows everything that was done to a device, and to its certificates while they were its own, and
+/// writes the proof of each entry.
 pub(super) async fn history(
     hub: &Where,
     device: String,
     proofs: Option<&Path>,
 ) -> Result<(), Failure> {
     let client = find(hub)?;
-    let wanted = Wanted {
-        device: Some(device.clone()),
-        ..Wanted::default()
-    };
     let prover = match proofs {
         Some(folder) => Some(Prover::new(&client, folder).await?),
         None => None,
     };
-    let mut count = 0_u64;
-    each(&client, &path(&wanted)?, async |entry| {
-        count += 1;
-        tell(&entry, hub.json)?;
-        match &prover {
-            Some(prover) => prover.write(&entry).await,
-            None => Ok(()),
+    let entries = of_device(&client, &device).await?;
+    for entry in entries.values() {
+        tell(entry, hub.json)?;
+        if let Some(prover) = &prover {
+            prover.write(entry).await?;
         }
-    })
-    .await?;
-    match (count, proofs) {
+    }
+    match (entries.len(), proofs) {
         (0, _) => output::note(&format!("nothing was ever done to {device}")),
         (_, None) => output::note("`sekisho ledger prove INDEX` proves a line; --proofs DIR, all"),
         (count, Some(folder)) => output::note(&format!(
-            "wrote {count} proofs to {}; check one with `sekisho ledger check FILE --policy policy.txt`",
+            "wrote the proof of each ({count}) to {}; check one with `sekisho ledger check FILE --policy policy.txt`",
             folder.display()
         )),
     }
     Ok(())
+}
+
+/// The entries about a device and about each certificate from when it was attached to it until it
+/// was detached, by their index: disabling a device, say, is done to its certificates.
+async fn of_device(client: &Hub, device: &str) -> Result<BTreeMap<u64, api::LedgerEntry>, Failure> {
+    let mut entries = BTreeMap::new();
+    let object = format!("device/{device}");
+    let wanted = |object: &str| Wanted {
+        object: Some(object.to_owned()),
+        ..Wanted::default()
+    };
+    each(client, &path(&wanted(&object))?, async |entry| {
+        entries.insert(entry.index, entry);
+        Ok(())
+    })
+    .await?;
+    for (certificate, from, to) in attached(&object, entries.values()) {
+        let path = format!("{}&from={from}", path(&wanted(&certificate))?);
+        each(client, &path, async |entry| {
+            if to.is_none_or(|to| entry.index <= to) {
+                entries.insert(entry.index, entry);
+            }
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(entries)
+}
+
+/// What was attached to an object, from and to which entry.
+fn attached<'a>(
+    object: &str,
+    entries: impl Iterator<Item = &'a api::LedgerEntry>,
+) -> Vec<(String, u64, Option<u64>)> {
+    let mut spans: Vec<(String, u64, Option<u64>)> = Vec::new();
+    for entry in entries {
+        for change in &entry.changes {
+            if change.kind != "attachment" || change.of.as_deref() != Some(object) {
+                continue;
+            }
+            let open = spans
+                .iter_mut()
+                .find(|(id, _, to)| *id == change.id && to.is_none());
+            match (open, &change.after) {
+                (Some(span), None) => span.2 = Some(entry.index),
+                (None, Some(_)) => spans.push((change.id.clone(), entry.index, None)),
+                (Some(_), Some(_)) | (None, None) => {}
+            }
+        }
+    }
+    spans
 }
 
 /// Writes proofs that it has checked itself.
@@ -174,7 +228,8 @@ fn tell(entry: &api::LedgerEntry, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `INDEX  TIME  VERB  OBJECTS  by ACTOR from ADDRESS  (detail)`.
+/// `INDEX  TIME  VERB  OBJECTS  by ACTOR from ADDRESS  (detail)`. The whole of a digest is in the
+/// JSON.
 pub(super) fn print(entry: &api::LedgerEntry) {
     output::line(&line(entry));
 }
@@ -187,7 +242,7 @@ fn line(entry: &api::LedgerEntry) -> String {
     });
     let who = match name {
         Some(name) if name == actor.kind => name,
-        Some(name) => format!("{}/{name}", actor.kind),
+        Some(name) => format!("{}/{}", actor.kind, brief(&name)),
         None => actor.kind.clone(),
     };
     let from = match (&actor.address, &actor.address_pseudonym) {
@@ -214,8 +269,22 @@ fn line(entry: &api::LedgerEntry) -> String {
 
 fn object(change: &api::LedgerChange) -> String {
     match &change.of {
-        Some(of) => format!("{} {} of {of}", change.kind, change.id),
-        None => format!("{}/{}", change.kind, change.id),
+        Some(of) => format!("{} {} of {}", change.kind, brief(&change.id), brief(of)),
+        None => format!("{}/{}", change.kind, brief(&change.id)),
+    }
+}
+
+/// A name without the most of a digest at its end, as that of a certificate is.
+fn brief(name: &str) -> String {
+    let (before, last) = match name.rsplit_once('/') {
+        Some((before, last)) => (format!("{before}/"), last),
+        None => (String::new(), name),
+    };
+    let is_digest = last.len() == 64 && last.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digest {
+        format!("{before}{}", shortened(last))
+    } else {
+        name.to_owned()
     }
 }
 
@@ -254,7 +323,7 @@ mod tests {
                 api::LedgerChange {
                     kind: "attachment".into(),
                     id: "pumps".into(),
-                    of: Some("certificate/12".into()),
+                    of: Some(format!("certificate/{}", "12".repeat(32))),
                     before: None,
                     after: None,
                 },
@@ -274,7 +343,7 @@ mod tests {
         };
         assert_eq!(
             line(&entry),
-            "     17  2023-11-14T22:13:20Z  policy.attach  attachment pumps of certificate/12, \
+            "     17  2023-11-14T22:13:20Z  policy.attach  attachment pumps of certificate/121212121212…, \
              device/pump-1  by operator/alice from 192.0.2.1  part 1 of 2  (why: asked)"
         );
         entry.actor.name = None;
@@ -285,6 +354,51 @@ mod tests {
         assert_eq!(
             line(&entry),
             "     17  2023-11-14T22:13:20Z  policy.attach  by operator/abababababab…"
+        );
+    }
+
+    #[test]
+    fn a_certificate_is_a_devices_from_its_attachment_to_its_detachment() {
+        let entry = |index, id: &str, of: &str, after: Option<&str>| api::LedgerEntry {
+            index,
+            at: 0,
+            actor: api::LedgerActor {
+                kind: "hub".into(),
+                name: None,
+                pseudonym: None,
+                credential: None,
+                address: None,
+                address_pseudonym: None,
+            },
+            verb: "device.attach".into(),
+            changes: vec![api::LedgerChange {
+                kind: "attachment".into(),
+                id: id.into(),
+                of: Some(of.into()),
+                before: None,
+                after: after.map(str::to_owned),
+            }],
+            part: None,
+            detail: BTreeMap::new(),
+            request: None,
+            previous: None,
+            bytes: String::new(),
+        };
+        let entries = [
+            entry(1, "certificate/a", "device/d", Some("00")),
+            entry(2, "certificate/b", "device/d", Some("00")),
+            entry(3, "certificate/c", "device/other", Some("00")),
+            entry(4, "certificate/a", "device/d", None),
+            entry(6, "certificate/a", "device/d", Some("00")),
+        ];
+        let span = |id: &str, from, to| (id.to_owned(), from, to);
+        assert_eq!(
+            attached("device/d", entries.iter()),
+            [
+                span("certificate/a", 1, Some(4)),
+                span("certificate/b", 2, None),
+                span("certificate/a", 6, None),
+            ]
         );
     }
 
