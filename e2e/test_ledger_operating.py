@@ -15,7 +15,7 @@ def entries(hub, *words):
     """What `sekisho ledger search` finds."""
     found = hub.command("ledger", "search", "--json", *words)
     assert found.returncode == 0, found.stderr
-    return json.loads(found.stdout)
+    return [json.loads(line) for line in found.stdout.splitlines()]
 
 
 def verbs(hub):
@@ -60,7 +60,9 @@ def test_a_hub_whose_clock_went_back_does_not_start_unless_it_is_accepted(own_hu
         own_hub.process = None
         own_hub.options = ["--accept-clock"]
         own_hub.start()
-    own_hub.boto("iot").create_thing(thingName="valve")
+    # AWS's clients sign the time, and theirs is another; the operator's token has none.
+    added = own_hub.operator("POST", "/api/v1/devices", {"id": "valve"})
+    assert added.status == 200, added.data
     assert "ledger.clock" in verbs(own_hub)
     assert state(own_hub)["agrees"]
     assert own_hub.command("ledger", "verify").returncode == 0

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ledger::{Actor, ActorKind, Change, Digest, Entry, Identity, Object, Verb};
+use ledger::{Actor, ActorKind, Change, Digest, Entry, EntryView, Identity, Object, Verb};
 use model::Timestamp;
 use store::{Failure as StoreFailure, Store};
 use tlog::{Algorithm, SignerKey};
@@ -176,6 +176,20 @@ fn busy() -> Result<BTreeMap<OsString, (String, u64)>, Failure> {
         threads.insert(thread.file_name(), (name.trim().to_owned(), nanos));
     }
     Ok(threads)
+}
+
+/// The bytes of an entry, and the nanoseconds that reading it takes.
+fn reading() -> Result<(usize, f64), Failure> {
+    const ROUNDS: u32 = 1_000_000;
+    let bytes = entry(7).encode()?;
+    let start = now();
+    for _ in 0..ROUNDS {
+        std::hint::black_box(EntryView::parse(std::hint::black_box(&bytes))?);
+    }
+    Ok((
+        bytes.len(),
+        start.elapsed().as_secs_f64() * 1e9 / f64::from(ROUNDS),
+    ))
 }
 
 /// An entry of about 350 bytes.

@@ -5,6 +5,7 @@
 //! instead of a signature. What the hub does not do is refused by the name of the operation.
 
 mod arn;
+mod ca_certificates;
 mod call;
 mod certificates;
 mod connections;
@@ -20,6 +21,7 @@ mod policies;
 mod shadows;
 mod sts;
 mod tags;
+mod templates;
 mod things;
 mod types;
 mod websocket;

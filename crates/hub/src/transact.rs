@@ -9,11 +9,7 @@ use ledger::{Actor, ActorKind, Change, DEVICES, Digest, Entry, Identity, Verb};
 use model::{CertificateId, Refusal, RefusalKind, limits};
 use store::{Failure, PersonKind, Recorded, WriteTxn};
 
-use crate::{
-    Act, Hub, Permit, Principal,
-    caller::Errand,
-    clock::Clock,
-};
+use crate::{Act, Hub, Permit, Principal, caller::Errand, clock::Clock};
 
 impl Hub {
     /// Runs `job` in the store's next transaction, for whoever holds the permit, with the entry in

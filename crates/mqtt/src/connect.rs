@@ -175,7 +175,7 @@ impl Stranger<'_> {
         if let Some(will) = &connect.will {
             self.check_will(will)?;
         }
-        let caller = self.caller(connect, &peer, &client_id)?;
+        let caller = self.caller(connect, &peer, &client_id).await?;
         let will = match &connect.will {
             None => None,
             Some(will) => {
@@ -204,8 +204,8 @@ impl Stranger<'_> {
     }
 
     /// Finds out who it is: what a voucher says, or else what the certificate and CONNECT prove.
-    fn caller(
-        &self,
+    async fn caller(
+        &mut self,
         connect: &Connect,
         peer: &Peer,
         client_id: &ClientId,
@@ -232,7 +232,8 @@ impl Stranger<'_> {
                     .inspect_err(|refusal| self.record_refusal(refusal))?;
                 self.shared
                     .hub
-                    .authenticate(&credentials, Some(client_id.clone()), facts)
+                    .admit(&credentials, client_id.clone(), facts)
+                    .await
             }
         }
     }

@@ -4,12 +4,14 @@
 //! certificates, policies, groups, tags, shadows, timeline), `queues.db` what the broker must not
 //! lose (sessions, subscriptions, queued and retained messages). Each is written by one thread that
 //! commits everything waiting in one transaction; see [`Commit`]. Reads are synchronous and take
-//! microseconds.
+//! microseconds. Beside them, `ledger/` has the files of the [`Ledger`], which tells of every change
+//! of the registry.
 //!
 //! Rules live in `registry`, `shadow` and `policy`; here are only verbs that keep and find.
 
 mod attachments;
 mod backup;
+mod ca_certificates;
 mod certificates;
 mod check;
 mod commit;
@@ -17,13 +19,16 @@ mod database;
 mod devices;
 mod groups;
 mod ledger;
+mod ownership_tokens;
 mod policies;
+mod provisioning_attempts;
 mod queues;
 mod registry_file;
 mod rows;
 mod settings;
 mod shadows;
 mod tags;
+mod templates;
 mod timeline;
 mod types;
 
@@ -42,6 +47,8 @@ pub use database::{Failure, OpenError};
 pub use devices::{AttributeFilter, DeviceFilter};
 pub use groups::GroupFilter;
 pub use ledger::{Comparison, Ledger, LedgerError, PersonKind, Query, Recorded, SignedCheckpoint};
+pub use ownership_tokens::OwnershipToken;
+pub use provisioning_attempts::KeptAttempt;
 pub use queues::{
     Backlog, Enqueue, Expired, Loaded, Message, QueueOp, Queued, QueuedMessage, Queues,
     RetainedMessage, SessionKey, SessionRecord, StoredWill, SubscriptionRecord,

@@ -554,9 +554,9 @@ async fn files_that_cannot_be_written_stop_changes_before_memory_does() {
 async fn what_was_done_is_found_again() {
     let folder = tempfile::tempdir().unwrap();
     let store = started(folder.path());
-    record_all(&store, 0..3000).await;
-    settled(&store, 3000).await;
-    let all = |matches: fn(u64) -> bool| (0..3000).filter(|n| matches(*n)).collect::<Vec<_>>();
+    record_all(&store, 0..5000).await;
+    settled(&store, 5000).await;
+    let all = |matches: fn(u64) -> bool| (0..5000).filter(|n| matches(*n)).collect::<Vec<_>>();
     let query = |actor: Option<&str>, subject: Option<&str>, verb: Option<&str>| Query {
         actor: actor.map(str::to_owned),
         subject: subject.map(str::to_owned),
@@ -621,9 +621,19 @@ async fn what_was_done_is_found_again() {
     let store = started(folder.path());
     check(&store);
     drop(store);
-    fs::write(folder.path().join("ledger/index.db"), "not a database").unwrap();
-    for suffix in ["-wal", "-shm"] {
-        let _absent = fs::remove_file(folder.path().join(format!("ledger/index.db{suffix}")));
+    // An index that is damaged or of another ledger is made anew.
+    let run = folder.path().join("ledger/index/0-000000000000");
+    let bytes = fs::read(&run).unwrap();
+    for damaged in [
+        &bytes[..0],
+        &bytes[..100],
+        &[&bytes[..20], &[7; 100]].concat(),
+    ] {
+        fs::write(&run, damaged).unwrap();
+        let store = started(folder.path());
+        check(&store);
+        drop(store);
+        assert_eq!(fs::read(&run).unwrap(), bytes);
     }
     let store = started(folder.path());
     check(&store);
@@ -689,6 +699,41 @@ async fn a_backup_of_a_running_ledger_goes_on_by_itself() {
             .iter()
             .all(|(_, problem)| problem.is_none())
     );
+}
+
+#[tokio::test]
+async fn a_long_ledger_is_searched_by_its_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let size = 9 * 4096 + 100;
+    let store = started(folder.path());
+    record_all(&store, 0..size).await;
+    store.ledger().changed(size - 1).await;
+    let run = |name: &str| folder.path().join("ledger/index").join(name).exists();
+    // Eight runs have become one of the next level, and the ninth stands beside it.
+    while !(run("1-000000000000") && run("0-000000000008") && !run("0-000000000000")) {
+        tokio::task::yield_now().await;
+    }
+    let query = |subject: &str, actor: &str| Query {
+        subject: Some(subject.to_owned()),
+        actor: Some(actor.to_owned()),
+        limit: 10_000,
+        ..Query::default()
+    };
+    let check = |store: &Store| {
+        let found = store
+            .ledger()
+            .search(&query("device/pump-7", "operator/op-1"));
+        let found: Vec<_> = found.unwrap().into_iter().map(|(index, _)| index).collect();
+        let expected: Vec<_> = (0..size).filter(|n| n % 50 == 7 && n % 3 == 1).collect();
+        assert_eq!(found, expected);
+        let none = store
+            .ledger()
+            .search(&query("device/pump-7", "operator/none"));
+        assert_eq!(none.unwrap(), []);
+    };
+    check(&store);
+    drop(store);
+    check(&started(folder.path()));
 }
 
 #[tokio::test]

@@ -33,6 +33,11 @@ fn presigned_urls_of_the_corpus_let_nobody_in() {
 }
 
 #[test]
+fn provisioning_templates_of_the_corpus_are_filled_in() {
+    check("provisioning_template", provisioning::exercise);
+}
+
+#[test]
 fn shadow_patches_of_the_corpus_are_applied() {
     check("shadow_patch", shadow::exercise::patches);
 }
@@ -87,6 +92,7 @@ fn every_fuzz_target_is_replayed() {
         "mqtt_session",
         "policy_document",
         "presigned_url",
+        "provisioning_template",
         "shadow_patch",
         "tlog_checkpoint",
         "tlog_note",

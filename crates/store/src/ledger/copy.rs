@@ -61,8 +61,15 @@ impl Notes {
 /// What is wrong with the ledger of the data folder `folder`, if anything is: a gap in the outbox,
 /// or a tile that is missing or has a wrong length. What is in the files is not looked at.
 pub(crate) fn problem(folder: &Path, registry: &Connection) -> Option<String> {
-    let extent = match outbox::extent(registry) {
-        Ok(extent) => extent,
+    // A folder of a version before the ledger has none; it begins when the folder is opened.
+    let begun = registry.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE name = 'ledger_state'",
+        [],
+        |row| row.get::<_, bool>(0),
+    );
+    let extent = match begun.and_then(|begun| begun.then(|| outbox::extent(registry)).transpose()) {
+        Ok(Some(extent)) => extent,
+        Ok(None) => return None,
         Err(error) => return Some(error.to_string()),
     };
     if !extent.whole || !extent.first.is_multiple_of(TILE_WIDTH) {
@@ -101,4 +108,19 @@ fn full_tiles(size: u64) -> impl Iterator<Item = TileId> {
     tiles_of(size)
         .filter(TileId::is_full)
         .map(|id| full(id.level, id.index))
+}
+
+#[test]
+fn a_folder_older_than_the_ledger_has_nothing_wrong_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = Connection::open_in_memory().unwrap();
+    assert_eq!(problem(folder.path(), &registry), None);
+    registry
+        .execute_batch(include_str!("../registry_file/ledger.sql"))
+        .unwrap();
+    assert_eq!(problem(folder.path(), &registry), None);
+    registry
+        .execute_batch("UPDATE ledger_state SET next = 7")
+        .unwrap();
+    assert!(problem(folder.path(), &registry).is_some());
 }

@@ -27,6 +27,10 @@ const BATCH: u64 = 4096;
 /// Least time between two checkpoints. Hub: a tenth of what witnesses may take.
 const CHECKPOINT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Entries that wait for the next checkpoint without hurry. Hub: what comes in a tenth of a second
+/// at full speed.
+const PAUSED_FOR: u64 = 4096;
+
 /// Checkpoints after which files are brought to disk, if not enough are written before.
 const CHECKPOINTS_PER_SYNC: u32 = 10;
 
@@ -90,6 +94,12 @@ impl Integrator {
             while behind && self.shared.gate.pause(Duration::ZERO) && self.is_idle() {
                 behind = self.catch_up();
             }
+            let far = self.shared.gate.recorded() - self.edge.size() > PAUSED_FOR;
+            let pause = if far && self.shared.gate.trouble().is_none() {
+                Duration::ZERO
+            } else {
+                pause
+            };
             if !self.shared.gate.pause(pause) {
                 break;
             }
@@ -195,13 +205,15 @@ impl Integrator {
                 self.shared.set_edge(self.edge.clone());
             }
             if let Some(index) = &mut self.index {
-                index.follow(&self.shared, from, &entries, self.edge.root());
+                index.follow(&self.shared, from, &entries);
             }
+            self.filed(Duration::ZERO)?;
             if self.unsynced.files() >= FILES_PER_SYNC && !self.filer.is_busy() {
                 self.sign();
                 self.file();
             }
         }
+        self.filed(Duration::ZERO)?;
         self.sign();
         if self.checkpoints >= CHECKPOINTS_PER_SYNC {
             self.file();

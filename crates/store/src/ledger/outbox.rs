@@ -28,7 +28,7 @@ const FORGOTTEN_AT_ONCE: u64 = 512;
 
 /// Longest that the writer waits for the integrator before a transaction. Hub: a client waits for
 /// its answer meanwhile.
-const HOLD_UP: Duration = Duration::from_millis(250);
+const HOLD_UP: Duration = Duration::from_millis(20);
 
 /// Where a deed stands in the ledger.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -80,20 +80,18 @@ pub(crate) fn search(shared: &Shared, query: &Query) -> Result<Vec<(u64, Entry)>
         && !terms.is_empty()
     {
         let indexed = indexed.min(end);
-        while from < indexed && found.len() < query.limit {
-            let candidates = index.candidates(&terms, from, indexed)?;
-            let Some(last) = candidates.last() else { break };
-            from = last + 1;
+        index.candidates(&terms, from, indexed, |candidates| {
             for candidate in candidates {
-                if found.len() == query.limit {
-                    break;
+                if found.len() >= query.limit {
+                    return Ok(Flow::Stop);
                 }
-                let entry = search.entry(candidate)?;
-                if matches(query, candidate, entry)? {
-                    found.push((candidate, decode(candidate, entry)?));
+                let entry = search.entry(*candidate)?;
+                if matches(query, *candidate, entry)? {
+                    found.push((*candidate, decode(*candidate, entry)?));
                 }
             }
-        }
+            Ok(Flow::Go)
+        })?;
         from = from.max(indexed);
     }
     if from < end && found.len() < query.limit {
@@ -177,13 +175,10 @@ impl Search<'_> {
         let mut spans = vec![0];
         if let Some((index, indexed)) = index {
             let clock = [Term::verb(Verb::LedgerClock.name())];
-            let mut at = 0;
-            loop {
-                let set = index.candidates(&clock, at, indexed)?;
-                let Some(last) = set.last() else { break };
-                at = last + 1;
+            index.candidates(&clock, 0, indexed, |set| {
                 spans.extend(set);
-            }
+                Ok(Flow::Go)
+            })?;
             end = indexed;
         } else {
             return Ok((from, end));
