@@ -4,12 +4,18 @@
 mod notation;
 mod world;
 
-use std::time::Duration;
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use hub::clock::Clock;
+use hub::{clock::Clock, timeline::Kind};
 use model::limits::Profile;
 use mqtt_proto::{ReasonCode, packet::Packet};
 use registry::CertificateStatus;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use world::World;
 
 #[tokio::test]
@@ -27,6 +33,82 @@ async fn a_message_reaches_its_subscriber_in_either_version() {
     heard.sort();
     let delivery = notation::bytes("32 * \"open/a\" 0002 {26 \"k\" \"v\"} 'hi'");
     assert_eq!(heard, [delivery, notation::bytes("40 02 0007")]);
+}
+
+#[tokio::test]
+async fn whoever_is_vouched_for_needs_no_certificate_and_its_connect_says_nothing_more() {
+    let world = World::new().await;
+    let mut operator = world.dial_vouched("AKID1");
+    // With the user name that AWS's SDKs send.
+    operator
+        .say("10 * \"MQTT\" 05 82 0000 {} \"console\" \"?SDK=Python&Version=1.6.2\"")
+        .await;
+    operator
+        .hears("20 * 00 00 {21 0064 27 00100000 22 0008}")
+        .await;
+    let entry = world.records("connection.opened").await;
+    assert_eq!(entry.principal.as_deref(), Some("operator/AKID1"));
+    // What the device's policy does not allow.
+    operator.say("82 * 0001 {} \"closed/#\" 01").await;
+    operator.hears("90 * 0001 {} 01").await;
+}
+
+/// A stream whose peer breaks a rule of what MQTT travels in after so many bytes.
+struct Breaking(tokio::io::Take<tokio::io::DuplexStream>);
+
+impl AsyncRead for Breaking {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.0.limit() == 0 {
+            let breach = listen::Breach {
+                reason: model::ReasonId("websocket.text"),
+                text: "a text frame came".into(),
+            };
+            return Poll::Ready(Err(breach.into()));
+        }
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Breaking {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(self.0.get_mut()).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.0.get_mut()).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.0.get_mut()).poll_shutdown(context)
+    }
+}
+
+#[tokio::test]
+async fn a_rule_that_is_broken_beneath_mqtt_is_recorded_by_its_own_name() {
+    let connect = notation::bytes("10 * \"MQTT\" 04 02 0000 \"c\"");
+    for (bytes, kind) in [
+        (3, Kind::ConnectRefused),
+        (connect.len(), Kind::Disconnected),
+    ] {
+        let world = World::new().await;
+        let (mut near, far) = tokio::io::duplex(1024);
+        near.write_all(&connect).await.unwrap();
+        let voucher = mqtt::Voucher::AccessKey("AKID1".into());
+        let stream = Breaking(far.take(bytes as u64));
+        world.serve(listen::Io::new(stream), Vec::new(), Some(voucher));
+        let entry = world.records("websocket.text").await;
+        assert_eq!(entry.kind, kind);
+        assert_eq!(entry.message, "a text frame came");
+        assert_eq!(entry.principal.as_deref(), Some("operator/AKID1"));
+    }
 }
 
 #[tokio::test]

@@ -91,11 +91,10 @@ impl<S> WebSocket<S> {
                 payload
             }
         };
-        let head = header(OpCode::Data(Data::Binary), payload)?;
-        self.outgoing.head[..head.len()].copy_from_slice(&head);
-        self.outgoing.head_at = 0;
-        self.outgoing.head_end = head.len();
-        self.outgoing.frame_left = payload;
+        let out = &mut self.outgoing;
+        out.head_end = write_header(&mut out.head, OpCode::Data(Data::Binary), payload)?;
+        out.head_at = 0;
+        out.frame_left = payload;
         Ok(())
     }
 }
@@ -261,26 +260,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
     }
 }
 
-/// The header of a frame that is a whole message.
-fn header(opcode: OpCode, payload: usize) -> io::Result<Vec<u8>> {
+/// Writes the header of a frame that is a whole message; answers its length.
+fn write_header(room: &mut [u8; HEAD_BYTES], opcode: OpCode, payload: usize) -> io::Result<usize> {
     let header = FrameHeader {
         is_final: true,
         opcode,
         ..FrameHeader::default()
     };
-    let mut bytes = Vec::with_capacity(HEAD_BYTES);
+    let mut rest = &mut room[..];
     header
-        .format(payload as u64, &mut bytes)
+        .format(payload as u64, &mut rest)
         .map_err(io::Error::other)?;
-    Ok(bytes)
+    Ok(HEAD_BYTES - rest.len())
 }
 
 /// A whole control frame.
 fn control(kind: Control, payload: &[u8]) -> io::Result<Bytes> {
     debug_assert!(payload.len() <= CONTROL_BYTES);
-    let mut bytes = header(OpCode::Control(kind), payload.len())?;
-    bytes.extend_from_slice(payload);
-    Ok(bytes.into())
+    let mut head = [0; HEAD_BYTES];
+    let length = write_header(&mut head, OpCode::Control(kind), payload.len())?;
+    Ok([&head[..length], payload].concat().into())
 }
 
 /// Bytes of the MQTT packet that `bytes` begin with. MQTT 5.0 §2.1.4. At least 1; what is no

@@ -11,9 +11,9 @@ use hub::{
     clock::{Clock, FakeClock},
     timeline::Entry,
 };
-use listen::{Io, Peer, Service, Shutdown, ShutdownTrigger, Tasks};
+use listen::{Io, Peer, Shutdown, ShutdownTrigger, Tasks};
 use model::{Refusal, Timestamp, TopicFilter, TopicName, limits::Profile};
-use mqtt::Mqtt;
+use mqtt::{Mqtt, Voucher};
 use mqtt_proto::{Version, codec::Decoder, packet::Packet};
 use policy::{Action, Document, Effect, Pattern, ResourcePattern, Statement, Variable, Wildcards};
 use registry::{
@@ -244,6 +244,20 @@ impl World {
     /// The same with any certificates, and a socket that holds so many bytes.
     pub(crate) fn dial_with(&self, chain: Vec<Box<[u8]>>, socket_bytes: usize) -> Client {
         let (near, far) = tokio::io::duplex(socket_bytes);
+        self.serve(Io::new(far), chain, None);
+        Client { io: near }
+    }
+
+    /// A connection of a peer without certificate who signed with this access key.
+    pub(crate) fn dial_vouched(&self, key_id: &str) -> Client {
+        let (near, far) = tokio::io::duplex(1024 * 1024);
+        let voucher = Voucher::AccessKey(key_id.into());
+        self.serve(Io::new(far), Vec::new(), Some(voucher));
+        Client { io: near }
+    }
+
+    /// Serves a connection on `io`.
+    pub(crate) fn serve(&self, io: Io, chain: Vec<Box<[u8]>>, voucher: Option<Voucher>) {
         let peer = Peer {
             address: ([192, 0, 2, 1], 4711).into(),
             local_port: 8883,
@@ -255,9 +269,9 @@ impl World {
             key_exchange: None,
             handshake: Duration::ZERO,
         };
-        let serving = self.mqtt.serve(Io::new(far), peer, self.shutdown.clone());
+        let shutdown = self.shutdown.clone();
+        let serving = self.mqtt.serve_vouched(io, peer, voucher, shutdown);
         self.tasks.spawn(serving).expect("room for a task");
-        Client { io: near }
     }
 
     /// The same with a socket that holds so many bytes.
