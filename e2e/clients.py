@@ -8,7 +8,7 @@ import ssl
 import subprocess
 
 import paho.mqtt.client as paho
-from awscrt import mqtt, mqtt5
+from awscrt import auth, mqtt, mqtt5
 from awsiot import mqtt5_client_builder, mqtt_connection_builder
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -60,11 +60,11 @@ class SdkMqtt5:
         self._disconnected = queue.Queue()
         self._stopped = queue.Queue()
         self.client_id = device.name if client_id is None else client_id
-        self.client = mqtt5_client_builder.mtls_from_path(
+        self.client = self._build(
+            hub,
+            device,
+            port,
             endpoint=hub.host,
-            port=port or hub.mqtt_port,
-            cert_filepath=str(device.certificate),
-            pri_key_filepath=str(device.key),
             ca_filepath=str(hub.root_ca),
             client_id=self.client_id,
             on_publish_received=lambda data: self.inbox.put(data.publish_packet),
@@ -77,6 +77,14 @@ class SdkMqtt5:
             max_reconnect_delay_ms=120_000,
             request_problem_information=True,
             **options,
+        )
+
+    def _build(self, hub, device, port, **settings):
+        return mqtt5_client_builder.mtls_from_path(
+            port=port or hub.mqtt_port,
+            cert_filepath=str(device.certificate),
+            pri_key_filepath=str(device.key),
+            **settings,
         )
 
     def connect(self):
@@ -136,11 +144,11 @@ class SdkMqtt311:
         self.inbox = Inbox()
         self.interrupted = queue.Queue()
         self.client_id = client_id or device.name
-        self.connection = mqtt_connection_builder.mtls_from_path(
+        self.connection = self._build(
+            hub,
+            device,
+            port,
             endpoint=hub.host,
-            port=port or hub.mqtt_port,
-            cert_filepath=str(device.certificate),
-            pri_key_filepath=str(device.key),
             ca_filepath=str(hub.root_ca),
             client_id=self.client_id,
             clean_session=clean_session,
@@ -149,6 +157,14 @@ class SdkMqtt311:
             reconnect_max_timeout_secs=120,
             on_connection_interrupted=lambda error, **_: self.interrupted.put(error),
             **options,
+        )
+
+    def _build(self, hub, device, port, **settings):
+        return mqtt_connection_builder.mtls_from_path(
+            port=port or hub.mqtt_port,
+            cert_filepath=str(device.certificate),
+            pri_key_filepath=str(device.key),
+            **settings,
         )
 
     def connect(self):
@@ -173,6 +189,44 @@ class SdkMqtt311:
 
     def close(self):
         self.connection.disconnect().result(PATIENCE)
+
+
+def operator_credentials(hub):
+    """The operator's access key, as the SDKs take it."""
+    environment = hub.environment
+    return auth.AwsCredentialsProvider.new_static(
+        environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
+    )
+
+
+class SdkWebSocket5(SdkMqtt5):
+    """`awsiotsdk`, MQTT 5 over WebSocket, signed with the operator's access key."""
+
+    def __init__(self, hub, client_id, **options):
+        super().__init__(hub, None, client_id, **options)
+
+    def _build(self, hub, device, port, **settings):
+        return mqtt5_client_builder.websockets_with_default_aws_signing(
+            region=hub.environment["AWS_REGION"],
+            credentials_provider=operator_credentials(hub),
+            port=hub.https_port,
+            **settings,
+        )
+
+
+class SdkWebSocket311(SdkMqtt311):
+    """`awsiotsdk`, MQTT 3.1.1 over WebSocket, signed with the operator's access key."""
+
+    def __init__(self, hub, client_id, **options):
+        super().__init__(hub, None, client_id, **options)
+
+    def _build(self, hub, device, port, **settings):
+        return mqtt_connection_builder.websockets_with_default_aws_signing(
+            region=hub.environment["AWS_REGION"],
+            credentials_provider=operator_credentials(hub),
+            port=hub.https_port,
+            **settings,
+        )
 
 
 class Paho:

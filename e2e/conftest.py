@@ -1,6 +1,9 @@
 """One hub for the whole run, and a workshop that makes devices on it."""
 
+import contextlib
 import os
+import pathlib
+import subprocess
 
 import pytest
 
@@ -26,6 +29,30 @@ def hub(tmp_path_factory):
     hub = Hub(tmp_path_factory.mktemp("hub")).start()
     yield hub
     hub.close()
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory):
+    """`with shim(NAME, VARIABLE=…)`: programs started within load `shims/NAME.c` first."""
+    folder = tmp_path_factory.mktemp("shims")
+
+    @contextlib.contextmanager
+    def loaded(name, **variables):
+        library = folder / f"{name}.so"
+        if not library.exists():
+            source = pathlib.Path(__file__).parent / f"shims/{name}.c"
+            compile_it = ["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"]
+            subprocess.run(compile_it, check=True)
+        values = {key: str(value) for key, value in variables.items()}
+        values["LD_PRELOAD"] = str(library)
+        os.environ |= values
+        try:
+            yield
+        finally:
+            for variable in values:
+                os.environ.pop(variable)
+
+    return loaded
 
 
 @pytest.fixture

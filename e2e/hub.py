@@ -190,6 +190,18 @@ class Hub:
             method, prepared.url, body=prepared.body, headers=dict(prepared.headers), retries=False
         )
 
+    def operator(self, method, path, body=None):
+        """Asks REST v1 with the operator's token; answers the response."""
+        environment = self.environment
+        return urllib3.PoolManager(ca_certs=str(self.root_ca)).request(
+            method,
+            f"{environment['SEKISHO_URL']}{path}",
+            body=None if body is None else json.dumps(body),
+            headers={"Authorization": f"Bearer {environment['SEKISHO_TOKEN']}"},
+            retries=False,
+            timeout=20,
+        )
+
     def resident_kilobytes(self):
         """The hub's resident memory."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()

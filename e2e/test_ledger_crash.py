@@ -7,8 +7,6 @@ before the disk has it, one half after.
 
 import json
 import os
-import pathlib
-import subprocess
 
 import pytest
 import urllib3
@@ -16,7 +14,6 @@ import urllib3
 from hub import Hub, HubFailed
 
 ROUNDS = int(os.environ.get("SEKISHO_CRASH_ROUNDS", "40"))
-SHIM = pathlib.Path(__file__).parent / "shims/kill_at_fsync.c"
 POLICY = json.dumps(
     {
         "Version": "2012-10-17",
@@ -24,14 +21,6 @@ POLICY = json.dumps(
     }
 )
 HEADER = "x-sekisho-ledger-index"
-
-
-@pytest.fixture(scope="session")
-def shim(tmp_path_factory):
-    """The library that kills."""
-    library = tmp_path_factory.mktemp("shim") / "kill_at_fsync.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, SHIM, "-ldl"], check=True)
-    return library
 
 
 class Script:
@@ -95,16 +84,13 @@ class Script:
 
 def start(hub, shim, at, when):
     """Starts the hub so that it dies at its `at`th fsync. Whether it came to serve."""
-    os.environ |= {"LD_PRELOAD": str(shim), "KILL_AT": str(at), "KILL_WHEN": when}
     try:
-        hub.start()
+        with shim("kill_at_fsync", KILL_AT=at, KILL_WHEN=when):
+            hub.start()
         return True
     except HubFailed:
         hub.process = None
         return False
-    finally:
-        for name in ("LD_PRELOAD", "KILL_AT", "KILL_WHEN"):
-            os.environ.pop(name)
 
 
 def subjects(entry):

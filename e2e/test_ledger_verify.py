@@ -14,6 +14,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import threading
 
 import boto3
 import pytest
@@ -24,6 +25,7 @@ from tlog_scales.signing import PlainEd25519Signer, Vkey
 from tlog_scales.tiles import leaf_hash
 
 from hub import BINARY, Hub, free_port
+from ledgers import Watcher
 
 HERE = pathlib.Path(__file__).resolve().parent
 # Debian's package golang-golang-x-mod-dev puts its sources here.
@@ -237,7 +239,8 @@ def says_the_same(files, change):
     def signature(data):
         try:
             text, lines = data.decode().rsplit("\n\n", 1)
-            return text, [(line.split()[1], base64.b64decode(line.split()[2])) for line in lines.splitlines()]
+            lines = [line.split() for line in lines.splitlines()]
+            return text, [(name, base64.b64decode(blob)) for _, name, blob in lines]
         except (ValueError, IndexError):
             return None
 
@@ -285,11 +288,27 @@ def test_tlog_scales_accepts_what_the_hub_exports(small, large):
     assert scaled(large) is None
 
 
-def test_a_running_hub_verifies_too(own_hub, tmp_path):
+def test_a_running_hub_verifies_while_it_goes_on(own_hub, tmp_path):
     a_day(own_hub, tmp_path)
-    verified = own_hub.command("ledger", "verify")
-    assert verified.returncode == 0, verified.stderr
-    assert verified.stdout.startswith("sound: ")
+    iot = own_hub.boto("iot")
+    done = threading.Event()
+
+    def go_on():
+        number = 0
+        while not done.is_set():
+            iot.create_thing(thingName=f"thing-{number}")
+            number += 1
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        going = pool.submit(go_on)
+        try:
+            for _ in range(10):
+                verified = own_hub.command("ledger", "verify")
+                assert verified.returncode == 0, verified.stdout + verified.stderr
+                assert verified.stdout.startswith("sound: ")
+        finally:
+            done.set()
+        going.result()
 
 
 # --- one changed byte ---
@@ -503,6 +522,71 @@ def test_an_export_to_s3_is_the_same_as_one_to_a_folder(own_hub, tmp_path):
         assert report["size"] > 260
     finally:
         server.stop()
+
+
+# --- witnesses ---
+
+
+def test_cosignatures_are_checked_byte_for_byte_and_count_for_the_quorum(tmp_path):
+    hub = Hub(tmp_path / "hub", ["--ledger-origin", "hub.example/ledger"]).start()
+    witnesses = []
+    try:
+        log = Named(hub.command("ledger", "policy").stdout.split()[1])
+        for name, options in (("w1", ()), ("w2", ("--post-quantum",))):
+            options = ["--name", f"{name}.example", *options]
+            witnesses.append(Watcher("witness", tmp_path / name, [log], options).start())
+        assert hub.stop() == 0
+        lines = [line for witness in witnesses for line in witness.lines]
+        names = [line.split()[1] for line in lines]
+        policy = tmp_path / "ledger.policy"
+        policy.write_text(
+            "\n".join([f"log {log.vkey}", *lines])
+            + f"\ngroup all all {' '.join(names)}\nquorum all\n"
+        )
+        hub.options += ["--ledger-policy", policy]
+        for witness in witnesses:
+            hub.options += ["--ledger-roots", witness.data / "tls/root-ca.pem"]
+        hub.start()
+        hub.boto("iot").create_thing(thingName="pump-1")
+        export = taken(hub, tmp_path)
+    finally:
+        hub.close()
+        for witness in witnesses:
+            witness.close()
+    assert export.policy.read_text() == policy.read_text()
+    report = verify(export)
+    assert report["sound"], report["faults"]
+    assert sorted(report["witnesses"]) == sorted(names) and len(names) == 3
+    # Others read the cosignatures too, the post-quantum one among them.
+    assert scales_accepts_every_key(export)
+    note = export.files["checkpoint"]
+    step = max(len(note) // 150, 1) | 1
+    check_each(export, every_byte({"checkpoint": note}, step), tmp_path / "changed")
+    text, signatures = note.decode().rsplit("\n\n", 1)
+    signed = signatures.splitlines(keepends=True)
+    assert len(signed) == 4
+    for number in range(1, 4):
+        fewer = text + "\n\n" + "".join(signed[:number] + signed[number + 1 :])
+        report = verify(export.copy(tmp_path / f"fewer-{number}", {"checkpoint": fewer.encode()}))
+        assert [fault["file"] for fault in report["faults"]] == ["checkpoint"]
+        assert "quorum" in report["faults"][0]["message"]
+
+
+@dataclasses.dataclass
+class Named:
+    """A log, as far as a witness must know it."""
+
+    vkey: str
+
+
+def scales_accepts_every_key(export):
+    """Whether `tlog-scales` takes the signature of each key in the policy, and there are three
+    algorithms among them."""
+    words = export.policy.read_text().split()
+    keys = [Vkey.from_string(word) for word in words if word.count("+") >= 2]
+    for key in keys:
+        export.checkpoint.verify(key)
+    return {key.sig_type for key in keys} == {1, 4, 6}
 
 
 # --- one entry ---

@@ -2,7 +2,7 @@
  * Kills the process that loads it at one of its fsyncs, as `kill -9` would: the test of what a
  * crash leaves behind. Loaded with LD_PRELOAD; the binary under test knows nothing of it.
  *
- *   KILL_AT=N            at the Nth call of fsync or fdatasync, counted from 1
+ *   KILL_AT=N            at the Nth call of fsync, fdatasync or syncfs, counted from 1
  *   KILL_WHEN=before     before it reaches the disk
  *   KILL_WHEN=after      when it has
  */
@@ -41,4 +41,9 @@ int fsync(int file)
 int fdatasync(int file)
 {
     return sync_or_die("fdatasync", file);
+}
+
+int syncfs(int file)
+{
+    return sync_or_die("syncfs", file);
 }

@@ -14,7 +14,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("format", &["mqtt-proto", "x509", "api", "tlog"]),
     (
         "domain",
-        &["registry", "policy", "shadow", "broker", "ca", "ledger"],
+        &[
+            "registry",
+            "policy",
+            "shadow",
+            "broker",
+            "ca",
+            "ledger",
+            "provisioning",
+        ],
     ),
     ("store", &["store"]),
     ("hub", &["hub"]),

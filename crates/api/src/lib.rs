@@ -9,6 +9,7 @@ mod devices;
 mod ledger;
 mod messages;
 mod policies;
+mod provisioning;
 mod routes;
 mod status;
 mod timeline;
@@ -21,6 +22,7 @@ pub use devices::{Connection, Device, DeviceDetails, IssuedDevice, NewDevice, Su
 pub use ledger::{Erased, Erasure, Ledger, LedgerActor, LedgerChange, LedgerEntry, LedgerState};
 pub use messages::{Message, Publication};
 pub use policies::{NewPolicy, Policy, PolicyDetails, PolicyTarget};
+pub use provisioning::{Attempt, AttemptStep};
 pub use routes::{ROUTES, Route, openapi};
 pub use status::{Health, Status};
 pub use timeline::{Entry, TraceLine};

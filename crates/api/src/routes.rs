@@ -71,6 +71,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/api/v1/ledger/erasures", "Erases what hashes in the ledger stand for.", &[], Some("Erasure"), "Erased"),
     route("POST", "/api/v1/ledger/exports", "Records that the ledger is exported; to be asked before its tiles are read.", &[], None, "Ledger"),
     route("POST", "/api/v1/backups", "Records that a backup is made; the command line asks it before it copies the folder.", &[], None, "Done"),
+    route("GET", "/api/v1/provisioning/attempts", "How devices tried to become registered, step by step, newest first: all, those about a `certificate`, or the `failed` ones.", &["after", "limit", "certificate", "failed"], None, "[Attempt]"),
     route("GET", "/api/v1/status", "How the hub is.", &[], None, "Status"),
     route("GET", "/api/v1/openapi.json", "This description.", &[], None, "Done"),
 ];
@@ -82,6 +83,8 @@ type Field = (&'static str, &'static str);
 #[rustfmt::skip]
 const SHAPES: &[(&str, &[Field])] = &[
     ("Answer", &[("principal?", "string"), ("decision", "Decision"), ("connect?", "Decision")]),
+    ("Attempt", &[("number", "integer"), ("at", "integer"), ("flow", "string"), ("client_id", "string"), ("certificate?", "string"), ("ca?", "string"), ("template?", "string"), ("address?", "string"), ("refused?", "string"), ("steps", "[AttemptStep]"), ("not_reached", "[string]")]),
+    ("AttemptStep", &[("step", "string"), ("reason?", "string"), ("note", "string")]),
     ("Certificate", &[("id", "string"), ("status", "string"), ("devices", "[string]"), ("policies", "[string]"), ("not_before", "integer"), ("not_after", "integer"), ("created_at", "integer")]),
     ("Connection", &[("connected", "boolean"), ("address?", "string"), ("connected_at?", "integer"), ("keep_alive_seconds", "integer"), ("subscriptions", "[Subscription]")]),
     ("Decision", &[("outcome", "string"), ("reason", "string"), ("action", "string"), ("resource", "string"), ("policy?", "string"), ("statement?", "integer"), ("text?", "string"), ("miss?", "string"), ("variables", "[Variable]"), ("remedy?", "string")]),

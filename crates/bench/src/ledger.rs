@@ -26,7 +26,7 @@ const ORIGIN: &str = "bench.example/ledger";
 /// Objects that entries are about.
 const DEVICES: u64 = 100_000;
 /// Actors: most deeds of a large fleet are those of a few programs.
-const ACTORS: u64 = 20;
+pub(crate) const ACTORS: u64 = 20;
 /// Time before figures are taken.
 const WARM_UP: Duration = Duration::from_secs(1);
 
@@ -211,7 +211,7 @@ fn reading() -> Result<(usize, f64), Failure> {
 }
 
 /// An entry of about 350 bytes.
-fn entry(n: u64) -> Entry {
+pub(crate) fn entry(n: u64) -> Entry {
     let actor = Actor {
         kind: ActorKind::Operator,
         id: Identity::Pseudonym(Digest([(n % ACTORS) as u8; 32])),
@@ -237,6 +237,6 @@ fn entry(n: u64) -> Entry {
 }
 
 #[expect(clippy::disallowed_methods, reason = "it measures")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }

@@ -5,7 +5,8 @@
 //! them, so rates are low and noisy; server CPU per delivery is the figure to compare. Every
 //! scenario is bounded in messages and in time ([`scenario::DEADLINE`]).
 //!
-//! `bench ledger` measures the ledger in the store alone, `bench control` what it costs changes.
+//! `bench ledger` measures the ledger in the store alone, `bench control` what it costs changes,
+//! `bench verify` how fast an export of it is verified.
 //!
 //! This is a tool: no product links it, and it does not know how the hub works inside.
 #![expect(
@@ -20,6 +21,7 @@ mod control;
 mod ledger;
 mod report;
 mod scenario;
+mod verify;
 
 use std::{
     ffi::OsString,
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
     }
     match std::env::args().nth(1).as_deref() {
         Some("ledger") => return code(ledger::run(std::env::args().skip(2))),
+        Some("verify") => return code(verify::run(std::env::args().skip(2))),
         Some("control") => return code(control::run(std::env::args().skip(2))),
         Some(_) | None => {}
     }

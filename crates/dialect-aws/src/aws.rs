@@ -60,6 +60,7 @@ impl Dialect for Aws {
                     verb,
                 },
             ),
+            Some(Reserved::Claim(asked)) => Intent::Claim(message, asked),
         })
     }
 

@@ -5,6 +5,7 @@
 //! instead of a signature. What the hub does not do is refused by the name of the operation.
 
 mod arn;
+mod ca_certificates;
 mod call;
 mod certificates;
 mod connections;
@@ -20,8 +21,10 @@ mod policies;
 mod shadows;
 mod sts;
 mod tags;
+mod templates;
 mod things;
 mod types;
+mod websocket;
 
 use std::{
     net::SocketAddr,
@@ -46,6 +49,7 @@ use self::{
 pub use self::{
     failure::exception,
     operations::{Operation, Service},
+    websocket::Opener,
 };
 use crate::sigv4::{Claim, SignatureError, SignaturePolicy, SigningName};
 

@@ -62,6 +62,19 @@ impl SigningName {
             _ => return None,
         })
     }
+
+    /// The name as it stands in a credential scope.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Iot => "iot",
+            Self::IotData => "iotdata",
+            Self::IotDeviceGateway => "iotdevicegateway",
+            Self::IotJobsData => "iot-jobs-data",
+            Self::SecuredTunneling => "IoTSecuredTunneling",
+            Self::Sts => "sts",
+        }
+    }
 }
 
 /// What a signer says: its key, and the day, region and service it signed for.
@@ -232,7 +245,7 @@ impl Claim {
 }
 
 fn string_to_sign(scope: &Scope, stamp: &str, canonical: &[u8]) -> String {
-    let service = canonical::service_text(scope.service);
+    let service = scope.service.as_str();
     let Scope { date, region, .. } = scope;
     format!(
         "{ALGORITHM}\n{stamp}\n{date}/{region}/{service}/aws4_request\n{}",
@@ -255,7 +268,7 @@ fn signing_key(secret: &SecretKey, scope: &Scope) -> hmac::Key {
     let first = secret.first_key();
     let of_day = step(&first, &scope.date);
     let of_region = step(&of_day, &scope.region);
-    let of_service = step(&of_region, canonical::service_text(scope.service));
+    let of_service = step(&of_region, scope.service.as_str());
     step(&of_service, "aws4_request")
 }
 

@@ -10,17 +10,20 @@
 use std::borrow::Cow;
 
 use bytestring::ByteString;
-use hub::ShadowVerb;
+use hub::{ClaimRequest, ShadowVerb};
 use model::{
     Address, DeviceId, FILTER_SEPARATOR, InvalidTopic, Refusal, RefusalKind, ShadowName,
-    TopicFilter, TopicName,
+    TemplateName, TopicFilter, TopicName,
 };
 
-const AWS: &str = "$aws";
+pub(crate) const AWS: &str = "$aws";
 const HUB: &str = "$hub";
 const THINGS: &str = "things";
 const DEVICES: &str = "devices";
 const SHARE: &str = "$share/";
+
+/// The subject of certificates that the hub issues, as AWS's are named.
+pub(crate) const ISSUED_COMMON_NAME: &str = "AWS IoT Certificate";
 
 /// The hub's spelling of a topic that a client wrote.
 ///
@@ -109,6 +112,8 @@ fn split_share(text: &str) -> (&str, &str) {
 pub enum Reserved {
     /// A shadow request.
     Shadow(Address, Option<ShadowName>, ShadowVerb),
+    /// Fleet provisioning.
+    Claim(ClaimRequest),
 }
 
 /// Reads a reserved topic in the hub's spelling that a client publishes to.
@@ -161,7 +166,21 @@ pub fn read_reserved(topic: &TopicName) -> Result<Reserved, Refusal> {
         [DEVICES, _, "defender", ..] => unsupported("device defender"),
         [DEVICES, _, "streams", ..] => unsupported("stream-based file delivery"),
         ["rules", _, _, ..] => unsupported("basic ingest into rules"),
-        ["certificates" | "provisioning-templates", ..] => unsupported("fleet provisioning"),
+        ["certificates", "create", "json"] => Ok(Reserved::Claim(ClaimRequest::Create {
+            common_name: ISSUED_COMMON_NAME,
+        })),
+        ["certificates", "create-from-csr", "json"] => {
+            Ok(Reserved::Claim(ClaimRequest::CreateFromRequest))
+        }
+        ["provisioning-templates", name, "provision", "json"] => {
+            let name = TemplateName::new(name)
+                .map_err(|error| Refusal::malformed("topic.name", error.to_string()))?;
+            Ok(Reserved::Claim(ClaimRequest::Provision(name)))
+        }
+        ["certificates", "create" | "create-from-csr", "cbor"]
+        | ["provisioning-templates", _, "provision", "cbor"] => {
+            unsupported("fleet provisioning in CBOR; use the topics that end in /json")
+        }
         ["commands", ..] => unsupported("remote commands"),
         ["device_location", ..] => unsupported("device location"),
         _ => Err(reserved(topic)),

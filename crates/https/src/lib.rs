@@ -3,7 +3,7 @@
 //!
 //! [`serve`] speaks HTTP/1.1 on a stream that is already accepted (and decrypted); [`Site`] tells
 //! requests apart and answers them. A cloud's API is a [`Cloud`], mounted by the program; this crate
-//! knows none of them.
+//! knows none of them. A connection that becomes a [`WebSocket`] leaves as a byte stream.
 
 mod body;
 mod cloud;
@@ -12,6 +12,7 @@ mod serve;
 mod site;
 mod token;
 pub mod v1;
+pub mod websocket;
 
 pub use body::reply;
 pub use cloud::{Answer, Cloud};
@@ -19,3 +20,4 @@ pub use metrics::{Figure, Sort};
 pub use serve::{Peer, serve};
 pub use site::{Development, Site};
 pub use token::Token;
+pub use websocket::{Door, Upgraded, WebSocket};

@@ -10,9 +10,9 @@ use model::limits;
 use tower_service::Service as _;
 
 use crate::{
-    Cloud, Figure, Peer, Token,
+    Cloud, Door, Figure, Peer, Token,
     body::{self, BodyError, reply, with_type},
-    metrics,
+    metrics, websocket,
 };
 
 /// What only a hub in development answers, at `/_sekisho/`.
@@ -31,6 +31,7 @@ pub trait Development: Send + Sync {
 /// Everything that is reached by HTTP.
 pub struct Site {
     clouds: Vec<Arc<dyn Cloud>>,
+    door: Option<Arc<dyn Door>>,
     operators: axum::Router,
     token: Token,
     ready: Box<dyn Fn() -> bool + Send + Sync>,
@@ -45,6 +46,7 @@ impl Site {
     pub fn new(operators: axum::Router, token: Token) -> Self {
         Self {
             clouds: Vec::new(),
+            door: None,
             operators,
             token,
             ready: Box::new(|| true),
@@ -58,6 +60,13 @@ impl Site {
     #[must_use]
     pub fn with_cloud(mut self, cloud: Arc<dyn Cloud>) -> Self {
         self.clouds.push(cloud);
+        self
+    }
+
+    /// Serves MQTT over WebSocket at [`websocket::PATH`] to whom `door` admits.
+    #[must_use]
+    pub fn with_websocket(mut self, door: Arc<dyn Door>) -> Self {
+        self.door = Some(door);
         self
     }
 
@@ -114,6 +123,11 @@ impl Site {
         }
         if path.starts_with("/ledger/") {
             return self.operate(head, incoming, peer).await;
+        }
+        if path == websocket::PATH
+            && let Some(door) = &self.door
+        {
+            return websocket::shake(&**door, head, peer);
         }
         let cloud = self.clouds.iter().find(|cloud| cloud.claims(&head, peer));
         if let Some(cloud) = cloud {

@@ -9,6 +9,7 @@ mod ledger;
 mod lines;
 mod messages;
 mod policies;
+mod provisioning;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -157,6 +158,7 @@ pub fn router(hub: Hub, setup: Setup) -> Router {
         .route("/api/v1/backups", post(ledger::backup))
         .route("/ledger/checkpoint", get(ledger::checkpoint))
         .route("/ledger/tile/{*path}", get(ledger::tile))
+        .route("/api/v1/provisioning/attempts", get(provisioning::attempts))
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/openapi.json", get(status::openapi))
         .method_not_allowed_fallback(wrong_method)

@@ -66,7 +66,8 @@ async fn ask(request: Vec<u8>) -> (String, String) {
         let _ = reading.read_to_end(&mut text).await;
         String::from_utf8(text).expect("answers are text")
     };
-    let ((), _, text) = tokio::join!(serving, asking, hearing);
+    let (upgraded, _, text) = tokio::join!(serving, asking, hearing);
+    assert!(upgraded.is_none(), "nobody asked for a WebSocket");
     let status = text.lines().next().unwrap_or_default().to_owned();
     (status, text)
 }

@@ -32,6 +32,12 @@ pub mod act {
         ManageDevices "manage devices"
         /// Changing certificates.
         ManageCertificates "manage certificates"
+        /// Becoming registered because a registered authority vouches.
+        JoinByCa "join by a registered CA"
+        /// Being provisioned by claim.
+        ProvisionByClaim "be provisioned by claim"
+        /// Changing provisioning templates.
+        ManageTemplates "manage provisioning templates"
         /// Changing policies and their attachments.
         ManagePolicies "manage policies"
         /// Erasing from the ledger and exporting it.
@@ -128,6 +134,20 @@ impl Hub {
             target: resource.to_string(),
             act: PhantomData,
         })
+    }
+
+    /// Lets the bearer of a certificate be registered that a registered authority signed, as
+    /// `joining` has found out.
+    pub(crate) fn authorize_by_ca(
+        &self,
+        errand: Errand,
+        certificate: &registry::CertificateRecord,
+    ) -> Permit<act::JoinByCa> {
+        Permit {
+            errand,
+            target: certificate.id.to_string(),
+            act: PhantomData,
+        }
     }
 
     /// Whether policies let `caller` do `action` on `resource`. Builds no text.

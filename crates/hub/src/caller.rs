@@ -282,25 +282,7 @@ impl Hub {
         client_id: Option<ClientId>,
         peer: PeerFacts,
     ) -> Result<Caller, Refusal> {
-        let as_of = self.0.live.changes();
-        let (id, result) = match credentials {
-            Credentials::None => (None, Err(no_certificate())),
-            Credentials::Certificate(der) => self.identify_certificate(der),
-        };
-        let result = result.and_then(|certificate| {
-            let principal = Principal::Certificate(certificate.id());
-            let access = self.load_access(&certificate, client_id.as_ref(), &peer)?;
-            Ok(Caller {
-                principal,
-                client_id: client_id.clone(),
-                peer: Some(peer.clone()),
-                access: ArcSwap::from_pointee(access),
-                as_of,
-                records: Mutex::default(),
-                request_id: None,
-                receipt: Arc::default(),
-            })
-        });
+        let (id, result) = self.identify_caller(credentials, client_id.as_ref(), &peer);
         result.inspect_err(|refusal| {
             let subject = Subject {
                 client_id: client_id.clone(),
@@ -314,6 +296,35 @@ impl Hub {
             };
             self.record_refusal(kind, subject, refusal);
         })
+    }
+
+    /// As [`Self::authenticate`], without a record of it; also gives the certificate's id.
+    pub(crate) fn identify_caller(
+        &self,
+        credentials: &Credentials,
+        client_id: Option<&ClientId>,
+        peer: &PeerFacts,
+    ) -> (Option<CertificateId>, Result<Caller, Refusal>) {
+        let as_of = self.0.live.changes();
+        let (id, result) = match credentials {
+            Credentials::None => (None, Err(no_certificate())),
+            Credentials::Certificate(der) => self.identify_certificate(der),
+        };
+        let result = result.and_then(|certificate| {
+            let principal = Principal::Certificate(certificate.id());
+            let access = self.load_access(&certificate, client_id, peer)?;
+            Ok(Caller {
+                principal,
+                client_id: client_id.cloned(),
+                peer: Some(peer.clone()),
+                access: ArcSwap::from_pointee(access),
+                as_of,
+                records: Mutex::default(),
+                request_id: None,
+                receipt: Arc::default(),
+            })
+        });
+        (id, result)
     }
 
     fn identify_certificate(

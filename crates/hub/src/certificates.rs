@@ -84,6 +84,16 @@ impl Hub {
         activation: Activation,
     ) -> Result<CertificateRecord, Refusal> {
         let permit = self.authorize::<act::ManageCertificates>(caller, "a new certificate")?;
+        let record = self.certify(request_pem, activation.into())?;
+        self.register(permit, Verb::CertificateCreate, record).await
+    }
+
+    /// Certifies the key of a request; nothing is registered yet.
+    pub(crate) fn certify(
+        &self,
+        request_pem: &str,
+        status: CertificateStatus,
+    ) -> Result<CertificateRecord, Refusal> {
         let request = x509::Request::from_pem(request_pem).map_err(|error| {
             let message = format!("the certificate signing request cannot be used: {error}");
             Refusal::malformed("request.malformed", message)
@@ -94,8 +104,7 @@ impl Hub {
         let certificate = authority
             .issue_for_request(&request, since, ISSUED_UNTIL)
             .map_err(|error| not_issued(&error))?;
-        let record = new_record(&certificate, activation.into(), now);
-        self.register(permit, Verb::CertificateCreate, record).await
+        Ok(new_record(&certificate, status, now))
     }
 
     /// Registers a certificate (PEM) that somebody else issued, without asking who.
@@ -254,7 +263,7 @@ impl Hub {
 }
 
 /// Reads the place of a certificate in a list.
-fn place(key: &str) -> Result<CertificatePlace, Refusal> {
+pub(crate) fn place(key: &str) -> Result<CertificatePlace, Refusal> {
     let parse = || -> Option<CertificatePlace> {
         let (millis, id) = key.split_once(' ')?;
         Some((
@@ -287,13 +296,22 @@ pub(crate) async fn identity_for(
     key: ca::DeviceKey,
     now: Timestamp,
 ) -> Result<ca::DeviceIdentity, Refusal> {
+    identity_until(hub, common_name, key, now, ISSUED_UNTIL).await
+}
+
+/// The same for a certificate that ends at `until`.
+pub(crate) async fn identity_until(
+    hub: &Hub,
+    common_name: &str,
+    key: ca::DeviceKey,
+    now: Timestamp,
+    until: Timestamp,
+) -> Result<ca::DeviceIdentity, Refusal> {
     let (hub, subject) = (hub.clone(), ca::Subject::common_name(common_name));
     // An RSA key takes a good part of a second.
     tokio::task::spawn_blocking(move || {
         let since = now.before(ISSUED_SINCE);
-        hub.0
-            .authority
-            .issue_device(&subject, key, since, ISSUED_UNTIL)
+        hub.0.authority.issue_device(&subject, key, since, until)
     })
     .await
     .map_err(|error| not_issued(&error))?

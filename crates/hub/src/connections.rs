@@ -382,6 +382,20 @@ impl Connection {
         done
     }
 
+    /// Gives the client a message that is for it alone, whether or not it has subscribed to it; not
+    /// when it may not receive it. It is not kept for a client that is gone.
+    pub(crate) fn reply(&self, message: Message) {
+        let message = Arc::new(message);
+        let queues = self.hub.0.store.queues();
+        let mut journal = crate::publish::MessageJournal::new(queues, &message);
+        let offer = self
+            .session
+            .offer(&message, QoS::AtMostOnce, false, &[], &mut journal);
+        if let broker::Offer::Overflow(overflow) = offer {
+            self.hub.dropped(&self.session, overflow);
+        }
+    }
+
     /// The client has sent PUBREL: its packet id is free once this resolves.
     pub fn release_inbound(&mut self, packet_id: u16) -> Ack {
         if !self.session.inbound_released(packet_id) || !self.is_persistent() {

@@ -152,6 +152,7 @@ impl Hub {
     /// once a second.
     pub async fn sweep(&self) {
         let now = self.now();
+        self.look_at_ledger();
         let mut ops = Vec::new();
         for (session, due) in self.0.departures.take_due_wills(now) {
             self.publish_will(&due.caller, &due.will);

@@ -314,7 +314,10 @@ pub(crate) fn find_principal(txn: &ReadTxn<'_>, principal: &Principal) -> Result
     }
 }
 
-fn find_type(txn: &ReadTxn<'_>, name: Option<&TypeName>) -> Result<Option<TypeRecord>, Refusal> {
+pub(crate) fn find_type(
+    txn: &ReadTxn<'_>,
+    name: Option<&TypeName>,
+) -> Result<Option<TypeRecord>, Refusal> {
     name.map(|name| crate::types::find_type(txn, name))
         .transpose()
 }

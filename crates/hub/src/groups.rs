@@ -38,10 +38,10 @@ pub struct GroupDetails {
 }
 
 /// What happened to a device's memberships, for those who must hear of it.
-struct Moved {
+pub(crate) struct Moved {
     device: DeviceRecord,
     attached: Vec<Attachment>,
-    groups: Vec<(Operation, GroupIdentity)>,
+    pub(crate) groups: Vec<(Operation, GroupIdentity)>,
 }
 
 impl Hub {
@@ -305,7 +305,7 @@ fn hierarchy(operation: Operation, details: &GroupDetails) -> Option<(Operation,
     Some((operation, change))
 }
 
-fn move_device(
+pub(crate) fn move_device(
     txn: &mut WriteTxn<'_>,
     device: &DeviceId,
     add: &[GroupName],

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::Refusal;
+use model::{Refusal, RefusalKind};
 
 use crate::{Ack, Caller, Connection, Hub, Intent};
 
@@ -23,6 +23,7 @@ impl Connection {
                 hub.answer_shadow(&caller, &asked, &topic, &payload).await;
                 Ok(ack)
             }
+            Intent::Claim(message, asked) => self.answer_claim(&message, &asked).await,
         }
     }
 }
@@ -42,6 +43,12 @@ impl Hub {
                 self.answer_shadow(caller, &asked, &topic, &payload).await;
                 Ok(ack)
             }
+            // There is no connection that the answer could go to.
+            Intent::Claim(..) => Err(Refusal::new(
+                RefusalKind::Unsupported,
+                "provisioning.mqtt-only",
+                "devices are provisioned by claim over MQTT only",
+            )),
         }
     }
 }

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use model::{Address, ShadowName, TopicName};
 use mqtt_proto::{PublishProperties, QoS};
 
+use crate::ClaimRequest;
+
 /// What a device's message asks for, once its dialect has read it.
 #[derive(Clone, Debug)]
 pub enum Intent {
@@ -13,6 +15,8 @@ pub enum Intent {
     Publish(PublishRequest),
     /// A shadow request: an ordinary message too, and answered by messages.
     Shadow(PublishRequest, ShadowRequest),
+    /// A device with a claim asks to be provisioned; nobody else sees request or answer.
+    Claim(PublishRequest, ClaimRequest),
 }
 
 /// A message to be published.

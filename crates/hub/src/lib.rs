@@ -8,9 +8,12 @@
 
 mod access;
 mod announce;
+mod attempts;
 mod authorize;
+mod ca_certificates;
 mod caller;
 mod certificates;
+mod claims;
 pub mod clock;
 mod connections;
 mod cosigning;
@@ -21,9 +24,11 @@ mod event_configurations;
 mod events;
 mod explain;
 mod facts;
+mod from_template;
 mod groups;
 mod handle;
 mod intents;
+mod joining;
 mod language;
 mod ledger;
 mod live;
@@ -38,6 +43,7 @@ mod shadows;
 mod start;
 mod stored;
 mod tags;
+mod templates;
 mod test_authorization;
 pub mod timeline;
 mod transact;
@@ -52,10 +58,13 @@ use model::limits::Profile;
 pub use self::ledger::{
     CosignError, EntryQuery, LedgerFigures, LedgerSetup, LedgerStatus, NamedEntry, Restored,
 };
+pub use attempts::{AttemptQuery, AttemptRecord};
 pub use authorize::{Act, Permit, act};
 pub use broker::{CloseReason, SubscriptionOptions};
+pub use ca_certificates::NewCa;
 pub use caller::{Access, Caller, Credentials, PeerFacts, Principal};
 pub use certificates::{Activation, IssuedCertificate};
+pub use claims::ClaimRequest;
 pub use connections::{
     ConnectRequest, Connection, Disconnect, DisconnectReason, Item, SubscribeRequest, Will,
 };
@@ -63,6 +72,7 @@ pub use counts::Figures;
 pub use devices::NewDevice;
 pub use events::Event;
 pub use explain::{Explanation, Question};
+pub use from_template::Provisioned;
 pub use groups::{GroupDetails, NewGroup};
 pub use intents::{Intent, PublishRequest, ShadowRequest, ShadowVerb};
 pub use language::{InvalidPolicy, PolicyLanguage};
@@ -76,6 +86,7 @@ pub use shadows::ShadowNames;
 pub use store::{
     AttributeFilter, DeviceFilter, GroupFilter, LedgerError, Order, PersonKind, SignedCheckpoint,
 };
+pub use templates::NewTemplate;
 pub use test_authorization::{
     AuthorizationCheck, AuthorizationResult, AuthorizationTest, EffectivePolicy,
 };

@@ -229,7 +229,7 @@ fn check_new(txn: &ReadTxn<'_>, id: &DeviceId, policy: &DevicePolicy) -> Result<
     }
 }
 
-fn create_missing(
+pub(crate) fn create_missing(
     txn: &mut WriteTxn<'_>,
     name: &PolicyName,
     document: String,

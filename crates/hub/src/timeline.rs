@@ -39,11 +39,15 @@ pub enum Kind {
     RefusalsOmitted,
     /// A client sent more than its share, and is listened to more slowly.
     Throttled,
+    /// A device was registered without an operator, or is on its way.
+    Provisioned,
+    /// A device was not registered, because a step of its way failed.
+    ProvisioningRefused,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::HandshakeFailed,
         Self::ConnectRefused,
         Self::Connected,
@@ -55,6 +59,8 @@ impl Kind {
         Self::RequestRefused,
         Self::RefusalsOmitted,
         Self::Throttled,
+        Self::Provisioned,
+        Self::ProvisioningRefused,
     ];
 
     /// The name in listings and files; stable.
@@ -72,6 +78,8 @@ impl Kind {
             Self::RequestRefused => "request-refused",
             Self::RefusalsOmitted => "refusals-omitted",
             Self::Throttled => "throttled",
+            Self::Provisioned => "provisioned",
+            Self::ProvisioningRefused => "provisioning-refused",
         }
     }
 
@@ -81,7 +89,7 @@ impl Kind {
         // What was omitted is counted under its own kind.
         !matches!(
             self,
-            Self::Connected | Self::Disconnected | Self::RefusalsOmitted
+            Self::Connected | Self::Disconnected | Self::RefusalsOmitted | Self::Provisioned
         )
     }
 }

@@ -9,11 +9,7 @@ use ledger::{Actor, ActorKind, Change, DEVICES, Digest, Entry, Identity, Verb};
 use model::{CertificateId, Refusal, RefusalKind, limits};
 use store::{Failure, PersonKind, Recorded, WriteTxn};
 
-use crate::{
-    Act, Hub, Permit, Principal,
-    caller::{Errand, Receipt},
-    clock::Clock,
-};
+use crate::{Act, Hub, Permit, Principal, caller::Errand, clock::Clock};
 
 impl Hub {
     /// Runs `job` in the store's next transaction, for whoever holds the permit, with the entry in
@@ -59,7 +55,7 @@ impl Hub {
         T: Send + 'static,
         E: From<Failure> + Into<Refusal> + Send + 'static,
     {
-        let receipt = Arc::clone(&draft.errand.receipt);
+        let errand = draft.errand.clone();
         let job = move |txn: &mut WriteTxn<'_>| {
             let done = job(txn)?;
             let mut changes = txn.changes(&draft.seed)?;
@@ -67,34 +63,40 @@ impl Hub {
             let recorded = draft.record(txn, changes)?;
             Ok::<_, E>((done, recorded))
         };
-        self.write_recorded(&receipt, job).await
+        self.write_recorded(&errand, job).await
     }
 
     /// Makes the entry `draft`, which changes no object.
     pub(crate) async fn record_alone(&self, draft: Draft) -> Result<(), Refusal> {
-        let receipt = Arc::clone(&draft.errand.receipt);
+        let errand = draft.errand.clone();
         let job = move |txn: &mut WriteTxn<'_>| {
             let recorded = draft.in_any_case().record(txn, Vec::new())?;
             Ok::<_, Failure>(((), recorded))
         };
-        self.write_recorded(&receipt, job).await
+        self.write_recorded(&errand, job).await
     }
 
     /// Runs `job`, which says what it has recorded.
     pub(crate) async fn write_recorded<T, E>(
         &self,
-        receipt: &Receipt,
+        errand: &Errand,
         job: impl FnOnce(&mut WriteTxn<'_>) -> Result<(T, Option<Recorded>), E> + Send + 'static,
     ) -> Result<T, Refusal>
     where
         T: Send + 'static,
         E: From<Failure> + Into<Refusal> + Send + 'static,
     {
-        self.check_cosigned()?;
+        // What the hub records of itself waits for nobody: it starts before it can be cosigned.
+        let waits = errand.principal != Principal::Hub;
+        if waits {
+            self.check_cosigned()?;
+        }
         let (done, recorded) = self.0.store.write(job).await.map_err(Into::into)?;
         if let Some(Recorded { first, last }) = recorded {
-            receipt.put(first);
-            self.until_cosigned(last).await?;
+            errand.receipt.put(first);
+            if waits {
+                self.until_cosigned(last).await?;
+            }
         }
         Ok(done)
     }

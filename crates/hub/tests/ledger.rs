@@ -434,3 +434,82 @@ async fn a_reset_hub_remembers_that_it_was_reset() {
     assert_eq!(world.verbs().last().unwrap(), "hub.reset");
     world.agrees().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_changes_must_be_cosigned_they_wait_for_it_and_are_refused_without() {
+    let clock = Arc::new(FakeClock::at(NOW));
+    let (authority, _) = ca::Authority::create(NOW).unwrap();
+    let hub = Hub::open(
+        store::Store::open_temporary().unwrap(),
+        authority,
+        Arc::clone(&clock) as Arc<dyn Clock>,
+        Arc::new(Silence),
+        HubConfig {
+            profile: Profile::Standard,
+            account: "000000000000".into(),
+            require_cosigned: Some(Duration::from_secs(10)),
+        },
+    )
+    .unwrap();
+    let key = SignerKey::from_seed("test/ledger", Algorithm::Ed25519, &SEED).unwrap();
+    let witness =
+        SignerKey::from_seed("test/witness", Algorithm::Ed25519Cosignature, &[5; 32]).unwrap();
+    let text = format!(
+        "log {}\nwitness w {}\nquorum w\n",
+        key.verifier(),
+        witness.verifier()
+    );
+    let policy = Policy::parse(text.as_bytes()).unwrap();
+    let setup = LedgerSetup {
+        signers: vec![Arc::new(key)],
+        policy,
+        policy_text: Some(text),
+        is_public: false,
+        accept_clock: false,
+        restored: None,
+    };
+    hub.begin_ledger(setup, "1", "").await.unwrap();
+    let create = async |id: &str| {
+        let new = NewDevice {
+            id: id.parse().unwrap(),
+            device_type: None,
+            attributes: BTreeMap::new(),
+        };
+        let operator = operator();
+        let created = hub.create_device(&operator, new).await;
+        (created.map(drop), operator.ledger_index())
+    };
+    let cosign = async {
+        loop {
+            if let Some(asked) = hub.checkpoint_to_cosign() {
+                let cosignature = witness.cosign(&asked.checkpoint, 7);
+                // The next one is asked for when this one came too late.
+                let _ = hub.add_cosignatures(&asked.checkpoint, vec![cosignature]);
+            }
+            // Busy, so that the paused time stands still.
+            tokio::task::yield_now().await;
+            clock.advance(Duration::from_millis(1));
+        }
+    };
+    let (created, index) = tokio::select! {
+        created = create("cosigned") => created,
+        () = cosign => unreachable!("it goes on for ever"),
+    };
+    created.unwrap();
+    let status = hub.ledger_status(&operator()).unwrap();
+    let last_final = status.last_final.unwrap();
+    assert!(last_final.checkpoint.size > index.unwrap());
+    assert_eq!(last_final.note.signatures.len(), 2);
+
+    // Nobody cosigns any more: the change is made, and the answer says that it is not final.
+    let (late, index) = create("late").await;
+    assert_eq!(late.unwrap_err().reason.0, "ledger.not-cosigned");
+    hub.ledger_beyond(index.unwrap()).await;
+    hub.sweep().await;
+    clock.advance(Duration::from_secs(11));
+    let (refused, index) = create("never").await;
+    assert_eq!(refused.unwrap_err().reason.0, "ledger.not-cosigned");
+    assert_eq!(index, None, "nothing was done");
+    let missing: model::DeviceId = "never".parse().unwrap();
+    assert!(hub.device(&operator(), &missing).is_err());
+}

@@ -56,6 +56,24 @@ verbs! {
     CertificateRevoke = "certificate.revoke",
     /// A certificate was deleted.
     CertificateDelete = "certificate.delete",
+    /// A certificate authority of the operator's own was registered.
+    CaRegister = "ca.register",
+    /// A certificate authority was changed.
+    CaUpdate = "ca.update",
+    /// A certificate authority was deleted.
+    CaDelete = "ca.delete",
+    /// A device was provisioned by a template, with all that belongs to it.
+    DeviceProvision = "device.provision",
+    /// A provisioning template was created, with its first version.
+    TemplateCreate = "template.create",
+    /// A provisioning template was changed.
+    TemplateUpdate = "template.update",
+    /// A provisioning template was deleted.
+    TemplateDelete = "template.delete",
+    /// A provisioning template got another version.
+    TemplateVersionCreate = "template.version-create",
+    /// A version of a provisioning template was deleted.
+    TemplateVersionDelete = "template.version-delete",
     /// A policy was created, with its first version.
     PolicyCreate = "policy.create",
     /// A policy was deleted.

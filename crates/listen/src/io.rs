@@ -1,11 +1,13 @@
 //! The byte stream that services talk through.
 
 use std::{
+    borrow::Cow,
     io,
     pin::Pin,
     task::{Context, Poll},
 };
 
+use model::ReasonId;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -66,6 +68,31 @@ impl AsyncWrite for Io {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.0).poll_shutdown(context)
+    }
+}
+
+/// The peer broke a rule of what its bytes travel in, such as WebSocket. Comes out of reading as the
+/// cause of an [`io::Error`]; the stream may still be shut down, which tells the peer.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{text}")]
+pub struct Breach {
+    /// The rule's stable name.
+    pub reason: ReasonId,
+    /// What the peer did, and what it should do instead.
+    pub text: Cow<'static, str>,
+}
+
+impl Breach {
+    /// The breach behind an error, if there is one.
+    #[must_use]
+    pub fn behind(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+impl From<Breach> for io::Error {
+    fn from(breach: Breach) -> Self {
+        Self::new(io::ErrorKind::InvalidData, breach)
     }
 }
 

@@ -26,7 +26,7 @@ mod verifier;
 pub use failure::{HandshakeFailure, HandshakeObserver, Stage, reasons};
 pub use gate::{Clock, Deadlines, Gate, Service, ServiceFuture, Services};
 pub use identity::{IdentityError, ServerIdentity};
-pub use io::{Io, Stream};
+pub use io::{Breach, Io, Stream};
 pub use listener::{BindError, Listener, Security};
 pub use peer::{Alpn, Peer, TlsVersion};
 pub use permits::{OverLimit, Permit, Permits};

@@ -167,6 +167,14 @@ name!(
     /// The name of a policy: 1 to 128 bytes of `A-Z a-z 0-9 _ + = , . @ -`.
     PolicyName, "policy name", limits::POLICY_NAME_BYTES, policy
 );
+const fn template(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+}
+
+name!(
+    /// The name of a provisioning template: 1 to 36 bytes of `A-Z a-z 0-9 _ -`.
+    TemplateName, "template name", limits::TEMPLATE_NAME_BYTES, template
+);
 name!(
     /// The name of a named shadow: 1 to 64 bytes of `$ A-Z a-z 0-9 : _ -`.
     ShadowName, "shadow name", limits::SHADOW_NAME_BYTES, shadow

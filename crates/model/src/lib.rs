@@ -13,7 +13,7 @@ mod topic;
 pub use decision::{Because, Decision, Outcome, Variable};
 pub use ids::{
     Address, CertificateId, ClientId, DeviceId, GroupName, InvalidName, ModuleId, PolicyName,
-    ShadowName, TypeName,
+    ShadowName, TemplateName, TypeName,
 };
 pub use refusal::{ReasonId, Refusal, RefusalKind};
 pub use time::Timestamp;

@@ -21,6 +21,8 @@ pub const TOPIC_LEVELS: usize = 128;
 pub const UNAUTHENTICATED_BYTES: usize = 16 * 1024;
 /// Bytes of one MQTT packet, fixed header included. Hub; AWS allows a payload of 128 KiB.
 pub const PACKET_BYTES: usize = 1024 * 1024;
+/// Bytes of one WebSocket message, all its frames together. Hub: one MQTT packet; AWS: 128 KiB.
+pub const WEBSOCKET_MESSAGE_BYTES: u64 = PACKET_BYTES as u64;
 /// Bytes of an HTTP request body. Hub: the largest AWS control plane body is a policy document.
 pub const HTTP_BODY_BYTES: usize = 1024 * 1024;
 /// Bytes of a body that is too large which are read and thrown away, so that its sender reads the
@@ -180,6 +182,8 @@ pub const ATTRIBUTE_VALUE_BYTES: usize = 800;
 pub const PEM_BYTES: usize = 65_536;
 /// Bytes of a certificate signing request. AWS: 4,096.
 pub const CSR_BYTES: usize = 4096;
+/// Registered CA certificates with the same subject. AWS: 10.
+pub const CAS_PER_SUBJECT: usize = 10;
 /// Tags of one resource. AWS: 50.
 pub const TAGS: usize = 50;
 /// Levels of groups below one another. AWS: 7.
@@ -193,6 +197,20 @@ pub const STORE_PENDING_JOBS: usize = 1_000_000;
 pub const TIMELINE_TOTAL: usize = 1_000_000;
 /// Failed connections kept for `trace --failed`, all clients together. Hub.
 pub const FAILED_CONNECTIONS: usize = 10_000;
+/// Bytes of the name of a provisioning template. AWS: 36.
+pub const TEMPLATE_NAME_BYTES: usize = 36;
+/// Bytes of a provisioning template. AWS: 10,240.
+pub const TEMPLATE_BYTES: usize = 10_240;
+/// Bytes that all values of a template make together, for one device. Hub.
+pub const TEMPLATE_RESULT_BYTES: usize = 256 * 1024;
+/// Versions of one provisioning template. AWS: 5.
+pub const TEMPLATE_VERSIONS: usize = 5;
+/// Bytes of the description of a provisioning template. AWS: 500.
+pub const TEMPLATE_DESCRIPTION_BYTES: usize = 500;
+/// Certificates that wait to be provisioned by claim, all devices together. Hub.
+pub const OWNERSHIP_TOKENS: usize = 10_000;
+/// Attempts to become registered that are kept, all devices together. Hub.
+pub const PROVISIONING_ATTEMPTS: usize = 10_000;
 /// Results of one page of a list. AWS: 250.
 pub const PAGE_RESULTS: usize = 250;
 /// Bytes of a description of a group or a type. AWS: 2,028.

@@ -1,10 +1,13 @@
 //! From the first byte to the CONNACK: who is it, and may it connect?
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
 use dialect::Hello;
-use hub::{ConnectRequest, Connection, PeerFacts, Will, timeline::Kind, timeline::Subject};
-use listen::{Io, Peer, Shutdown};
+use hub::{
+    Caller, ConnectRequest, Connection, PeerFacts, Principal, Will, timeline::Kind,
+    timeline::Subject,
+};
+use listen::{Breach, Io, Peer, Shutdown};
 use model::{ClientId, ReasonId, Refusal, RefusalKind, limits};
 use mqtt_proto::{
     DecodeError, Version,
@@ -14,7 +17,12 @@ use mqtt_proto::{
 };
 use tokio::time::timeout;
 
-use crate::{farewell, publishing, refusals, service::Shared, strict, wire::Wire};
+use crate::{
+    farewell, publishing, refusals,
+    service::{Shared, Voucher},
+    strict,
+    wire::Wire,
+};
 
 /// A connection that was accepted.
 pub(crate) struct Opened {
@@ -29,6 +37,7 @@ pub(crate) async fn open(
     shared: &Shared,
     io: Io,
     peer: Peer,
+    voucher: Option<Voucher>,
     mut shutdown: Shutdown,
 ) -> Option<Box<Opened>> {
     let now = shared.hub.now();
@@ -39,9 +48,14 @@ pub(crate) async fn open(
         session: Session::new(shared.terms.settings, now),
         subject: Subject {
             client_id: None,
-            principal: peer.certificate_id().map(|id| format!("certificate/{id}")),
+            principal: match &voucher {
+                None => peer.certificate_id().map(Principal::Certificate),
+                Some(Voucher::AccessKey(id)) => Some(Principal::Operator(Arc::clone(id))),
+            }
+            .map(|principal| principal.to_string()),
             address: Some(peer.address),
         },
+        voucher,
     };
     let connect = tokio::select! {
         heard = timeout(limits::HELLO_DEADLINE, stranger.hear_connect()) => match heard {
@@ -85,6 +99,7 @@ struct Stranger<'a> {
     wire: Wire,
     decoder: Decoder,
     session: Session,
+    voucher: Option<Voucher>,
     subject: Subject,
 }
 
@@ -101,6 +116,10 @@ impl Stranger<'_> {
                 }
             }
             match poll_fn(|context| self.wire.poll_read(context)).await {
+                Err(error) if Breach::behind(&error).is_some() => {
+                    self.broken(&error).await;
+                    return None;
+                }
                 Ok(0) | Err(_) => {
                     let text = "the connection closed before its CONNECT was complete";
                     self.record("mqtt.no-connect", text.into());
@@ -109,6 +128,14 @@ impl Stranger<'_> {
                 Ok(_) => {}
             }
         }
+    }
+
+    /// The peer broke a rule of what MQTT travels in.
+    async fn broken(&mut self, error: &io::Error) {
+        if let Some(breach) = Breach::behind(error) {
+            self.record(breach.reason.0, breach.text.to_string());
+        }
+        farewell::say(&mut self.wire).await;
     }
 
     async fn take_connect(&mut self, packet: Packet) -> Option<Box<Connect>> {
@@ -148,22 +175,7 @@ impl Stranger<'_> {
         if let Some(will) = &connect.will {
             self.check_will(will)?;
         }
-        let hello = Hello {
-            user_name: connect.username.as_deref(),
-            password: connect.password.as_deref(),
-            certificate: peer.chain.first().map(|leaf| Arc::from(&**leaf)),
-        };
-        let credentials = shared
-            .dialect
-            .identify(&hello)
-            .inspect_err(|refusal| self.record_refusal(refusal))?;
-        let facts = PeerFacts {
-            address: peer.address,
-            server_name: peer.sni.as_deref().map(Arc::from),
-        };
-        let caller = shared
-            .hub
-            .authenticate(&credentials, Some(client_id.clone()), facts)?;
+        let caller = self.caller(connect, &peer, &client_id).await?;
         let will = match &connect.will {
             None => None,
             Some(will) => {
@@ -189,6 +201,41 @@ impl Stranger<'_> {
         };
         let connection = shared.hub.connect(caller, request).await?;
         Ok((connection, assigned.then_some(client_id)))
+    }
+
+    /// Finds out who it is: what a voucher says, or else what the certificate and CONNECT prove.
+    async fn caller(
+        &mut self,
+        connect: &Connect,
+        peer: &Peer,
+        client_id: &ClientId,
+    ) -> Result<Caller, Refusal> {
+        let facts = PeerFacts {
+            address: peer.address,
+            server_name: peer.sni.as_deref().map(Arc::from),
+        };
+        match &self.voucher {
+            // User name and password are the SDK's metrics, or nothing.
+            Some(Voucher::AccessKey(id)) => {
+                Ok(Caller::operator(id, Some(facts)).under(client_id.clone()))
+            }
+            None => {
+                let hello = Hello {
+                    user_name: connect.username.as_deref(),
+                    password: connect.password.as_deref(),
+                    certificate: peer.chain.first().map(|leaf| Arc::from(&**leaf)),
+                };
+                let credentials = self
+                    .shared
+                    .dialect
+                    .identify(&hello)
+                    .inspect_err(|refusal| self.record_refusal(refusal))?;
+                self.shared
+                    .hub
+                    .admit(&credentials, client_id.clone(), facts)
+                    .await
+            }
+        }
     }
 
     /// What the client calls itself, or what it is called from now on.

@@ -16,6 +16,7 @@ use std::{
 
 use broker::Delivery;
 use hub::{CloseReason, Connection, Disconnect, DisconnectReason, Item, timeline::Kind};
+use listen::Breach;
 use model::{ReasonId, Refusal, limits};
 use mqtt_proto::{
     ReasonCode,
@@ -447,6 +448,10 @@ fn lost(how: &str) -> Ending {
 }
 
 fn failed(error: &io::Error) -> Ending {
+    if let Some(breach) = Breach::behind(error) {
+        let text = breach.text.to_string();
+        return ending(DisconnectReason::ClientError, breach.reason.0, text, None);
+    }
     if error.kind() == io::ErrorKind::UnexpectedEof {
         // TLS's own words for it are for programmers.
         return lost("the client closed its socket without taking leave");

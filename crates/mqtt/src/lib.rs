@@ -17,4 +17,4 @@ mod subscribing;
 mod terms;
 mod wire;
 
-pub use service::Mqtt;
+pub use service::{Mqtt, Voucher};

@@ -37,7 +37,7 @@ impl Conversation {
         self.spend(publish.topic.len() + publish.payload.len());
         let done = match self.interpret(publish) {
             Ok(Intent::Publish(request)) => self.connection.publish(request),
-            Ok(intent @ Intent::Shadow(..)) => {
+            Ok(intent @ (Intent::Shadow(..) | Intent::Claim(..))) => {
                 return Ok(Some(Box::new(Request {
                     intent,
                     qos,

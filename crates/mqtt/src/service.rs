@@ -15,6 +15,13 @@ use crate::{connect, conversation::Conversation, terms::Terms};
 #[derive(Clone)]
 pub struct Mqtt(Arc<Shared>);
 
+/// Who a peer is, when that was found out before it spoke MQTT; its CONNECT proves nothing more.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Voucher {
+    /// It signed with the access key of this id, which is an operator's.
+    AccessKey(Arc<str>),
+}
+
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) hub: Hub,
@@ -35,19 +42,23 @@ impl Mqtt {
     }
 }
 
-impl fmt::Debug for Mqtt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mqtt").finish_non_exhaustive()
-    }
-}
-
-impl Service for Mqtt {
-    fn serve(&self, io: Io, peer: Peer, shutdown: Shutdown) -> ServiceFuture {
+impl Mqtt {
+    /// Serves one connection until it ends or `shutdown` is requested. Without a voucher the
+    /// dialect reads from the peer's certificate and CONNECT who it is.
+    #[must_use]
+    pub fn serve_vouched(
+        &self,
+        io: Io,
+        peer: Peer,
+        voucher: Option<Voucher>,
+        shutdown: Shutdown,
+    ) -> ServiceFuture {
         let shared = Arc::clone(&self.0);
         Box::pin(async move {
             let stopping = shutdown.clone();
             // Boxed apart: what it holds is given back once the client is known.
-            let Some(opened) = Box::pin(connect::open(&shared, io, peer, shutdown)).await else {
+            let opened = Box::pin(connect::open(&shared, io, peer, voucher, shutdown)).await;
+            let Some(opened) = opened else {
                 return;
             };
             let conversation = Box::new(Conversation::new(shared, *opened));
@@ -58,6 +69,18 @@ impl Service for Mqtt {
             drop(stopping);
             conversation.run().await;
         })
+    }
+}
+
+impl fmt::Debug for Mqtt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mqtt").finish_non_exhaustive()
+    }
+}
+
+impl Service for Mqtt {
+    fn serve(&self, io: Io, peer: Peer, shutdown: Shutdown) -> ServiceFuture {
+        self.serve_vouched(io, peer, None, shutdown)
     }
 }
 

@@ -7,22 +7,28 @@
 
 mod attachments;
 mod attributes;
+mod ca_certificates;
 mod certificates;
 mod devices;
 mod event_configurations;
 mod groups;
 mod policies;
 mod tags;
+mod templates;
 mod types;
 
 pub use attachments::{Attachment, AttachmentKind, PolicyTarget, Principal};
 pub use attributes::{AttributeChange, Attributes};
+pub use ca_certificates::{
+    AutoRegistration, CaChange, CaMode, CaRecord, CaStatus, RegistrationConfig, TemplateSource,
+};
 pub use certificates::{CertificateRecord, CertificateStatus, Validity};
 pub use devices::{DeviceChange, DeviceRecord};
 pub use event_configurations::{EventConfigurations, EventFamily};
 pub use groups::{GroupChange, GroupRecord};
 pub use policies::{PolicyRecord, PolicyVersion, check_policy_attachment};
 pub use tags::{Resource, TagChange, Tags};
+pub use templates::{TemplateChange, TemplateKind, TemplateRecord, TemplateVersion};
 pub use types::{DEPRECATED_BEFORE_DELETE, TypeChange, TypeRecord};
 
 use model::Refusal;

@@ -210,6 +210,13 @@ pub(crate) fn fill_tls(path: &Path, names: &[ServerName], now: Timestamp) -> Res
 const BASE32: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const BASE62: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
+/// Bytes that nobody can predict, for what a folder needs besides: keys, and ids that are unique.
+pub(crate) fn random<const BYTES: usize>() -> Result<Zeroizing<[u8; BYTES]>, Failure> {
+    let mut bytes = Zeroizing::new([0; BYTES]);
+    getrandom::fill(&mut *bytes).map_err(Failure::internal)?;
+    Ok(bytes)
+}
+
 /// Random text of `length` characters of `alphabet`, each equally likely.
 fn random_text(length: usize, alphabet: &[u8]) -> Result<String, Failure> {
     let mut text = String::with_capacity(length);
@@ -225,13 +232,6 @@ fn random_text(length: usize, alphabet: &[u8]) -> Result<String, Failure> {
         }
     }
     Ok(text)
-}
-
-/// What a new signing key is made of.
-pub(crate) fn random_seed() -> Result<Zeroizing<[u8; 32]>, Failure> {
-    let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut seed[..]).map_err(Failure::internal)?;
-    Ok(seed)
 }
 
 /// Who may read a file.

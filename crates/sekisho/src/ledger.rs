@@ -133,13 +133,10 @@ fn create_key(settings: &Settings, origin: Option<&str>, path: &Path) -> Result<
                 .hostnames
                 .first()
                 .map_or("localhost", String::as_str);
-            let mut part = [0; 6];
-            getrandom::fill(&mut part).map_err(Failure::internal)?;
-            format!("{host}/ledger-{}", hex::encode(part))
+            format!("{host}/ledger-{}", hex::encode(*folder::random::<6>()?))
         }
     };
-    let mut seed = zeroize::Zeroizing::new([0; SignerKey::SEED_BYTES]);
-    getrandom::fill(&mut *seed).map_err(Failure::internal)?;
+    let seed = folder::random::<{ SignerKey::SEED_BYTES }>()?;
     let key = SignerKey::from_seed(&origin, Algorithm::Ed25519, &seed)
         .map_err(|error| Failure::usage(format!("--ledger-origin {origin}: {error}")))?;
     if let Some(folder) = path.parent() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dialect_aws::rest::Admitted;
+use dialect_aws::rest::{Admitted, Opener};
 use http::{Response, request::Parts};
 use hub::{
     Hub,
@@ -13,7 +13,11 @@ use listen::{HandshakeFailure, HandshakeObserver, Io, Peer, Service, ServiceFutu
 use witness::{LatestCheckpoint, Standing};
 
 /// HTTP on one connection.
-pub(crate) struct Http(pub(crate) Arc<https::Site>);
+pub(crate) struct Http {
+    pub(crate) site: Arc<https::Site>,
+    /// Speaks on connections that become WebSockets.
+    pub(crate) mqtt: mqtt::Mqtt,
+}
 
 /// AWS's API, mounted on the site.
 pub(crate) struct Aws(pub(crate) dialect_aws::rest::Api);
@@ -48,6 +52,14 @@ impl https::Cloud for Aws {
                 None => not_admitted(),
             }
         })
+    }
+}
+
+impl https::Door for Aws {
+    fn admit(&self, head: &mut Parts, peer: &https::Peer) -> Result<(), Box<Response<Bytes>>> {
+        let opener = self.0.admit_websocket(head, &sender(peer))?;
+        head.extensions.insert(opener);
+        Ok(())
     }
 }
 
@@ -118,14 +130,31 @@ pub(crate) struct Recorder(pub(crate) Hub);
 
 impl Service for Http {
     fn serve(&self, io: Io, peer: Peer, mut shutdown: Shutdown) -> ServiceFuture {
-        let site = Arc::clone(&self.0);
-        let peer = https::Peer {
+        let site = Arc::clone(&self.site);
+        let mqtt = self.mqtt.clone();
+        let sender = https::Peer {
             address: peer.address,
             certificate: peer.chain.first().map(|leaf| Arc::from(&**leaf)),
             server_name: peer.sni.as_deref().map(Arc::from),
         };
         Box::pin(async move {
-            https::serve(io, peer, site, async move { shutdown.requested().await }).await;
+            let stopping = shutdown.clone();
+            // Boxed apart: what HTTP holds is given back before MQTT speaks.
+            let upgraded = Box::pin(https::serve(io, sender, site, async move {
+                shutdown.requested().await;
+            }));
+            let Some(mut upgraded) = upgraded.await else {
+                return;
+            };
+            let voucher = match upgraded.learned.remove::<Opener>() {
+                Some(Opener::AccessKey(id)) => Some(mqtt::Voucher::AccessKey(id)),
+                // The certificate and CONNECT tell who it is.
+                Some(Opener::Certificate) | None => None,
+            };
+            let io = Io::new(upgraded.into_stream(stopping.clone()));
+            let served = mqtt.serve_vouched(io, peer, voucher, stopping);
+            drop(mqtt);
+            served.await;
         })
     }
 }

@@ -83,10 +83,14 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 
     let (trigger, shutdown) = Shutdown::new();
     let tasks = Tasks::new(limits::CONNECTIONS_TOTAL + 64);
+    let mqtt = mqtt::Mqtt::new(hub.clone(), Arc::new(dialect_aws::Aws));
     let gate = Arc::new(Gate::new(
         Services {
-            mqtt: Arc::new(mqtt::Mqtt::new(hub.clone(), Arc::new(dialect_aws::Aws))),
-            http: Arc::new(Http(site(&settings, &folder.operator, &endpoints, &hub))),
+            mqtt: Arc::new(mqtt.clone()),
+            http: Arc::new(Http {
+                site: site(&settings, &folder.operator, &endpoints, &hub),
+                mqtt,
+            }),
             amqp: None,
         },
         Arc::new(Recorder(hub.clone())),
@@ -152,14 +156,14 @@ fn site(
             dialect_aws::sigv4::AccessKeys::default().with(operator.access_key_id.clone(), secret),
         )
     };
-    let aws = dialect_aws::rest::Api::new(
+    let aws = Arc::new(Aws(dialect_aws::rest::Api::new(
         hub.clone(),
         signatures,
         dialect_aws::rest::ApiConfig {
             endpoint: endpoints.host.clone(),
             region: settings.region.clone(),
         },
-    );
+    )));
     let token = https::Token::new(&operator.token);
     let setup = https::v1::Setup {
         dialect: Arc::new(dialect_aws::Aws),
@@ -171,7 +175,8 @@ fn site(
     let figures = hub.clone();
     let kept = hub.clone();
     let mut site = https::Site::new(https::v1::router(hub.clone(), setup), token)
-        .with_cloud(Arc::new(Aws(aws)))
+        .with_cloud(Arc::clone(&aws) as Arc<dyn https::Cloud>)
+        .with_websocket(aws)
         .with_readiness(move || !ready.has_failed())
         .with_ledger(move || kept.is_ledger_public())
         .with_figures(move || https::v1::figures(&figures));

@@ -209,6 +209,7 @@ pub(crate) fn another(
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let file = Connection::open_with_flags(folder.join(layout.name), flags)?;
     file.pragma_update(None, "synchronous", durability.pragma())?;
+    file.busy_timeout(Duration::from_secs(5))?;
     Ok(file)
 }
 

@@ -11,6 +11,7 @@
 
 mod attachments;
 mod backup;
+mod ca_certificates;
 mod certificates;
 mod check;
 mod commit;
@@ -18,13 +19,16 @@ mod database;
 mod devices;
 mod groups;
 mod ledger;
+mod ownership_tokens;
 mod policies;
+mod provisioning_attempts;
 mod queues;
 mod registry_file;
 mod rows;
 mod settings;
 mod shadows;
 mod tags;
+mod templates;
 mod timeline;
 mod types;
 
@@ -43,6 +47,8 @@ pub use database::{Failure, OpenError};
 pub use devices::{AttributeFilter, DeviceFilter};
 pub use groups::GroupFilter;
 pub use ledger::{Comparison, Ledger, LedgerError, PersonKind, Query, Recorded, SignedCheckpoint};
+pub use ownership_tokens::OwnershipToken;
+pub use provisioning_attempts::KeptAttempt;
 pub use queues::{
     Backlog, Enqueue, Expired, Loaded, Message, QueueOp, Queued, QueuedMessage, Queues,
     RetainedMessage, SessionKey, SessionRecord, StoredWill, SubscriptionRecord,

@@ -28,6 +28,16 @@ fn policy_documents_of_the_corpus_are_decided() {
 }
 
 #[test]
+fn presigned_urls_of_the_corpus_let_nobody_in() {
+    check("presigned_url", dialect_aws::sigv4::presigned::exercise);
+}
+
+#[test]
+fn provisioning_templates_of_the_corpus_are_filled_in() {
+    check("provisioning_template", provisioning::exercise);
+}
+
+#[test]
 fn shadow_patches_of_the_corpus_are_applied() {
     check("shadow_patch", shadow::exercise::patches);
 }
@@ -68,6 +78,11 @@ fn checkpoints_sent_to_a_witness_of_the_corpus_are_judged() {
 }
 
 #[test]
+fn websocket_frames_of_the_corpus_hold_the_same_however_they_are_cut() {
+    check("websocket_frames", https::websocket::exercise);
+}
+
+#[test]
 fn every_fuzz_target_is_replayed() {
     let replayed = [
         "broker_model",
@@ -76,12 +91,15 @@ fn every_fuzz_target_is_replayed() {
         "mqtt_packet",
         "mqtt_session",
         "policy_document",
+        "presigned_url",
+        "provisioning_template",
         "shadow_patch",
         "tlog_checkpoint",
         "tlog_note",
         "tlog_policy",
         "tlog_proof",
         "tlog_tile",
+        "websocket_frames",
         "witness_request",
     ];
     for entry in std::fs::read_dir(testkit::checkout().join("fuzz/fuzz_targets")).unwrap() {

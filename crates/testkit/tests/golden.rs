@@ -239,6 +239,14 @@ fn signature_exception(id: &str) -> &'static str {
             signed_at: at,
             now: at,
         },
+        SignatureError::Expired {
+            expired_at: at,
+            now: at,
+        },
+        SignatureError::Region {
+            signed: String::new(),
+            own: String::new(),
+        },
         SignatureError::HeaderNotSigned {
             name: String::new(),
         },

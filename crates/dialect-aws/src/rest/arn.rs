@@ -19,17 +19,21 @@ pub(crate) struct Place {
 /// What a resource name is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
+    CaCertificate,
     Certificate,
     Policy,
+    ProvisioningTemplate,
     Thing,
     ThingGroup,
     ThingType,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
+        Self::CaCertificate,
         Self::Certificate,
         Self::Policy,
+        Self::ProvisioningTemplate,
         Self::Thing,
         Self::ThingGroup,
         Self::ThingType,
@@ -37,8 +41,10 @@ impl Kind {
 
     const fn word(self) -> &'static str {
         match self {
+            Self::CaCertificate => "cacert",
             Self::Certificate => "cert",
             Self::Policy => "policy",
+            Self::ProvisioningTemplate => "provisioningtemplate",
             Self::Thing => "thing",
             Self::ThingGroup => "thinggroup",
             Self::ThingType => "thingtype",
@@ -117,7 +123,14 @@ pub(crate) fn read_target(text: &str) -> Result<PolicyTarget, Refusal> {
     match read(text)? {
         (Kind::Certificate, id) => Ok(PolicyTarget::Certificate(parse(id)?)),
         (Kind::ThingGroup, name) => Ok(PolicyTarget::Group(parse(name)?)),
-        (Kind::Policy | Kind::Thing | Kind::ThingType, _) => Err(invalid(format!(
+        (
+            Kind::CaCertificate
+            | Kind::Policy
+            | Kind::ProvisioningTemplate
+            | Kind::Thing
+            | Kind::ThingType,
+            _,
+        ) => Err(invalid(format!(
             "{text:?} is neither a certificate nor a thing group"
         ))),
     }

@@ -13,8 +13,7 @@ use super::{
     page::Paging,
 };
 
-/// The subject of certificates that the hub issues, as AWS's are named.
-const COMMON_NAME: &str = "AWS IoT Certificate";
+use crate::topics::ISSUED_COMMON_NAME as COMMON_NAME;
 
 /// `CreateKeysAndCertificate`.
 pub(crate) async fn create_with_keys(call: &Call<'_>) -> Outcome {
@@ -93,30 +92,35 @@ struct Register {
 /// `RegisterCertificate`.
 pub(crate) async fn register(call: &Call<'_>) -> Outcome {
     let body: Register = call.json()?;
-    if body.ca_certificate_pem.is_some() {
-        return Err(Refusal::new(
-            RefusalKind::Unsupported,
-            "aws.not-implemented",
-            "RegisterCertificate with caCertificatePem is not implemented by this hub yet; use \
-             RegisterCertificateWithoutCA",
-        )
-        .into());
-    }
     let default = if call.flag("setAsActive")? {
         CertificateStatus::Active
     } else {
         CertificateStatus::Inactive
     };
-    register_as(call, body, default).await
+    register_as(call, body, default, Issuer::Registered).await
 }
 
 /// `RegisterCertificateWithoutCA`.
 pub(crate) async fn register_without_ca(call: &Call<'_>) -> Outcome {
     let body: Register = call.json()?;
-    register_as(call, body, CertificateStatus::Inactive).await
+    register_as(call, body, CertificateStatus::Inactive, Issuer::Any).await
 }
 
-async fn register_as(call: &Call<'_>, body: Register, default: CertificateStatus) -> Outcome {
+/// Who must have signed a certificate that is registered.
+#[derive(Clone, Copy, Debug)]
+enum Issuer {
+    /// A registered CA.
+    Registered,
+    /// Nobody asks.
+    Any,
+}
+
+async fn register_as(
+    call: &Call<'_>,
+    body: Register,
+    default: CertificateStatus,
+    issuer: Issuer,
+) -> Outcome {
     let status = match &body.status {
         Some(text) => parse(text)?,
         None => default,
@@ -128,10 +132,19 @@ async fn register_as(call: &Call<'_>, body: Register, default: CertificateStatus
         ))
         .into());
     }
-    let result = call
-        .hub
-        .register_certificate(call.caller, &body.certificate_pem, status)
-        .await;
+    let (pem, ca_pem) = (&body.certificate_pem, body.ca_certificate_pem.as_deref());
+    let result = match issuer {
+        Issuer::Registered => {
+            call.hub
+                .register_certificate_of_ca(call.caller, pem, ca_pem, status)
+                .await
+        }
+        Issuer::Any => {
+            call.hub
+                .register_certificate(call.caller, pem, status)
+                .await
+        }
+    };
     match result {
         Ok(certificate) => Ok(Reply::json(&registered(&call.place, &certificate))),
         Err(refusal) if refusal.kind == RefusalKind::AlreadyExists => {

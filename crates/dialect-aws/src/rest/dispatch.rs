@@ -3,10 +3,11 @@
 use model::{Refusal, RefusalKind};
 
 use super::{
+    ca_certificates,
     call::{Call, Outcome},
     certificates, connections, data, endpoint, event_configurations, groups,
     operations::{Operation, Service},
-    policies, shadows, sts, tags, things, types,
+    policies, shadows, sts, tags, templates, things, types,
 };
 
 pub(crate) async fn dispatch(call: &Call<'_>, operation: &Operation) -> Outcome {
@@ -64,6 +65,26 @@ async fn control_plane(call: &Call<'_>, operation: &Operation) -> Outcome {
         "DeleteCertificate" => certificates::delete(call).await,
         "ListCertificates" => certificates::list(call),
         "ListCertificatesByCA" => certificates::list_by_ca(call),
+
+        "GetRegistrationCode" => ca_certificates::registration_code(call).await,
+        "DeleteRegistrationCode" => ca_certificates::delete_registration_code(call).await,
+        "RegisterCACertificate" => ca_certificates::register(call).await,
+        "DescribeCACertificate" => ca_certificates::describe(call),
+        "UpdateCACertificate" => ca_certificates::update(call).await,
+        "DeleteCACertificate" => ca_certificates::delete(call).await,
+        "ListCACertificates" => ca_certificates::list(call),
+
+        "CreateProvisioningTemplate" => templates::create(call).await,
+        "DescribeProvisioningTemplate" => templates::describe(call),
+        "UpdateProvisioningTemplate" => templates::update(call).await,
+        "DeleteProvisioningTemplate" => templates::delete(call).await,
+        "ListProvisioningTemplates" => templates::list(call),
+        "CreateProvisioningTemplateVersion" => templates::create_version(call).await,
+        "ListProvisioningTemplateVersions" => templates::list_versions(call),
+        "DescribeProvisioningTemplateVersion" => templates::describe_version(call),
+        "DeleteProvisioningTemplateVersion" => templates::delete_version(call).await,
+        "CreateProvisioningClaim" => templates::create_claim(call).await,
+        "RegisterThing" => templates::register_thing(call).await,
 
         "CreatePolicy" => policies::create(call).await,
         "GetPolicy" => policies::get(call),

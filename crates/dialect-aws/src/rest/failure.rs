@@ -59,7 +59,14 @@ fn control_plane(kind: RefusalKind, reason: &str) -> (&'static str, u16) {
     match kind {
         RefusalKind::Malformed => match reason {
             "policy.malformed" | "policy.too-large" => ("MalformedPolicyException", 400),
-            "certificate.malformed" => ("CertificateValidationException", 400),
+            "certificate.malformed"
+            | "ca.malformed"
+            | "ca.not-a-ca"
+            | "ca.expired"
+            | "ca.verification"
+            | "ca.signature"
+            | "ca.not-registered" => ("CertificateValidationException", 400),
+            "ca.registration-code" => ("RegistrationCodeValidationException", 400),
             _ => ("InvalidRequestException", 400),
         },
         RefusalKind::Unauthenticated => ("UnrecognizedClientException", 403),
@@ -85,12 +92,16 @@ fn control_plane(kind: RefusalKind, reason: &str) -> (&'static str, u16) {
 fn conflict(reason: &str) -> (&'static str, u16) {
     match reason {
         "device.version-conflict" | "group.version-conflict" => ("VersionConflictException", 409),
-        "certificate.active" => ("CertificateStateException", 406),
-        "policy.versions" => ("VersionsLimitExceededException", 409),
+        "certificate.active" | "certificate.pending" | "ca.active" | "ca.inactive" => {
+            ("CertificateStateException", 406)
+        }
+        "policy.versions" | "template.versions" => ("VersionsLimitExceededException", 409),
         "certificate.attached"
         | "policy.attached"
         | "policy.not-empty"
-        | "policy.default-version" => ("DeleteConflictException", 409),
+        | "policy.default-version"
+        | "template.default-version" => ("DeleteConflictException", 409),
+        "template.conflict" => ("ResourceRegistrationFailureException", 400),
         _ => ("ConflictingResourceUpdateException", 409),
     }
 }
@@ -176,6 +187,8 @@ const fn signature_exception(service: Service, error: &SignatureError) -> &'stat
             Service::Sts,
             SignatureError::Service { .. }
             | SignatureError::ClockSkew { .. }
+            | SignatureError::Expired { .. }
+            | SignatureError::Region { .. }
             | SignatureError::HeaderNotSigned { .. }
             | SignatureError::Payload
             | SignatureError::Mismatch { .. },

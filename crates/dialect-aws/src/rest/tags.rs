@@ -81,8 +81,10 @@ fn resource(arn: &str) -> Result<Resource, Refusal> {
         Kind::Policy => Ok(Resource::Policy(parse(name)?)),
         Kind::ThingGroup => Ok(Resource::Group(parse(name)?)),
         Kind::ThingType => Ok(Resource::Type(parse(name)?)),
-        Kind::Certificate | Kind::Thing => Err(invalid(format!(
-            "{arn} cannot be tagged; groups, types and policies can"
-        ))),
+        Kind::CaCertificate | Kind::Certificate | Kind::ProvisioningTemplate | Kind::Thing => {
+            Err(invalid(format!(
+                "{arn} cannot be tagged; groups, types and policies can"
+            )))
+        }
     }
 }

@@ -3,8 +3,6 @@
 use http::HeaderMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-use super::SigningName;
-
 /// Everything but RFC 3986's unreserved characters.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -89,17 +87,5 @@ fn trim_all(value: &[u8], text: &mut Vec<u8>) {
             text.push(b' ');
         }
         text.extend_from_slice(word);
-    }
-}
-
-/// The service as it stands in the scope.
-pub(super) const fn service_text(service: SigningName) -> &'static str {
-    match service {
-        SigningName::Iot => "iot",
-        SigningName::IotData => "iotdata",
-        SigningName::IotDeviceGateway => "iotdevicegateway",
-        SigningName::IotJobsData => "iot-jobs-data",
-        SigningName::SecuredTunneling => "IoTSecuredTunneling",
-        SigningName::Sts => "sts",
     }
 }

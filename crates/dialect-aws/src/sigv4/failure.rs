@@ -40,6 +40,26 @@ pub enum SignatureError {
         /// The hub's time.
         now: Timestamp,
     },
+    /// Sign a new URL.
+    #[error(
+        "the presigned URL expired at {}, here it is {}; sign a new one for each connection",
+        write_stamp(*.expired_at),
+        write_stamp(*.now)
+    )]
+    Expired {
+        /// Until when it counted.
+        expired_at: Timestamp,
+        /// The hub's time.
+        now: Timestamp,
+    },
+    /// Sign for the hub's region.
+    #[error("the signature is for the region {signed}; this hub is in {own}")]
+    Region {
+        /// The region in the credential scope.
+        signed: String,
+        /// The hub's.
+        own: String,
+    },
     /// Sign the header.
     #[error("the header {name} is not among the signed headers")]
     HeaderNotSigned {
@@ -72,11 +92,38 @@ impl SignatureError {
             Self::UnknownToken => ("UnrecognizedClientException", "signature.unknown-token"),
             Self::Service { .. } => ("InvalidSignatureException", "signature.wrong-service"),
             Self::ClockSkew { .. } => ("InvalidSignatureException", "signature.clock-skew"),
+            Self::Expired { .. } => ("InvalidSignatureException", "signature.expired"),
+            Self::Region { .. } => ("InvalidSignatureException", "signature.wrong-region"),
             Self::HeaderNotSigned { .. } => {
                 ("InvalidSignatureException", "signature.header-not-signed")
             }
             Self::Payload => ("InvalidSignatureException", "signature.payload"),
             Self::Mismatch { .. } => ("InvalidSignatureException", "signature.mismatch"),
+        }
+    }
+
+    /// In few words, for the record: without what the client sent.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Mismatch { .. } => "the signature does not match the request; check the secret \
+                                      access key and what stands between client and hub"
+                .into(),
+            Self::Missing
+            | Self::Incomplete { .. }
+            | Self::UnknownKey
+            | Self::UnknownToken
+            | Self::ClockSkew { .. }
+            | Self::Expired { .. }
+            | Self::HeaderNotSigned { .. }
+            | Self::Payload => self.to_string(),
+            // What a stranger sent may be long.
+            Self::Service { .. } => {
+                "the signature is for a service this hub does not answer".into()
+            }
+            Self::Region { own, .. } => {
+                format!("the signature is for another region; this hub is in {own}")
+            }
         }
     }
 

@@ -27,8 +27,8 @@ pub fn is_presigned(head: &Parts) -> bool {
 ///
 /// # Errors
 ///
-/// What [`super::Claim::verify`] tells; [`SignatureError::ClockSkew`] when `X-Amz-Expires` (or,
-/// without it, the clock skew) has passed.
+/// What [`super::Claim::verify`] tells; [`SignatureError::Expired`] when `X-Amz-Expires` has passed.
+/// Without it, as the second SDKs sign, the URL counts for [`CLOCK_SKEW`].
 pub fn verify(
     head: &Parts,
     keys: &SignaturePolicy,
@@ -60,19 +60,21 @@ pub fn verify(
             what: "a Credential of the same day as X-Amz-Date",
         });
     }
-    let lifetime = match parameter(head, "X-Amz-Expires") {
-        None => CLOCK_SKEW,
-        Some(text) => text
-            .parse()
-            .ok()
-            .map(Duration::from_secs)
-            .filter(|lifetime| *lifetime <= LONGEST)
-            .ok_or(SignatureError::Incomplete {
-                what: "an X-Amz-Expires of at most 604800 seconds",
-            })?,
-    };
-    if signed_at.since(now) > CLOCK_SKEW || now.since(signed_at) > lifetime.max(CLOCK_SKEW) {
+    if signed_at.since(now) > CLOCK_SKEW {
         return Err(SignatureError::ClockSkew { signed_at, now });
+    }
+    match parameter(head, "X-Amz-Expires") {
+        None if now.since(signed_at) > CLOCK_SKEW => {
+            return Err(SignatureError::ClockSkew { signed_at, now });
+        }
+        None => {}
+        Some(text) => {
+            let lifetime = read_lifetime(&text)?;
+            if now.since(signed_at) > lifetime {
+                let expired_at = signed_at.after(lifetime);
+                return Err(SignatureError::Expired { expired_at, now });
+            }
+        }
     }
     let token = parameter(head, "X-Amz-Security-Token");
     let secret = keys.find(&scope.key_id, token.as_deref())?;
@@ -109,6 +111,18 @@ pub fn verify(
     Err(first.expect("the loops above run at least once"))
 }
 
+fn read_lifetime(text: &str) -> Result<Duration, SignatureError> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|_| digits)
+        .map(Duration::from_secs)
+        .filter(|lifetime| *lifetime <= LONGEST)
+        .ok_or(SignatureError::Incomplete {
+            what: "an X-Amz-Expires of at most 604800 seconds",
+        })
+}
+
 /// The first query parameter of this name, decoded.
 fn parameter(head: &Parts, name: &str) -> Option<String> {
     head.uri.query()?.split('&').find_map(|pair| {
@@ -127,3 +141,47 @@ fn without_port(host: &str) -> &str {
         Some(_) | None => host,
     }
 }
+
+/// For the fuzzer: whatever stands in a URL is read without harm, and nobody gets in who cannot
+/// sign.
+///
+/// # Errors
+///
+/// Says what was taken or misread.
+pub fn exercise(bytes: &[u8]) -> Result<(), String> {
+    let target = [b"/mqtt?", bytes].concat();
+    let request = http::Request::builder()
+        .uri(target.as_slice())
+        .header("host", "hub.example:8443")
+        .header("connection", "Upgrade");
+    // What is no URL never gets here.
+    let Ok(request) = request.body(()) else {
+        return Ok(());
+    };
+    let (head, ()) = request.into_parts();
+    let now = Timestamp::from_seconds(1_795_316_242);
+    let keys = super::AccessKeys::default()
+        .with("AKIDSEKISHO0000000001", super::SecretKey::new("nobody's"))
+        .with_session(
+            "ASIASEKISHO0000000002",
+            super::SecretKey::new("nobody's"),
+            "t",
+        );
+    if let Ok(scope) = verify(&head, &SignaturePolicy::Verify(keys), now) {
+        return Err(format!("taken without a secret: {scope:?}"));
+    }
+    let read = verify(&head, &SignaturePolicy::AcceptAny, now);
+    if read.is_ok() && !is_presigned(&head) {
+        return Err("read what is not signed".into());
+    }
+    if let Ok(scope) = read {
+        let parts = [&scope.key_id, &scope.date, &scope.region];
+        if parts.iter().any(|part| part.is_empty()) {
+            return Err(format!("an empty part: {scope:?}"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -105,20 +105,11 @@ impl Hub {
         Ok(())
     }
 
-    /// Looks how far the ledger is, so that it is known since when the witnesses are awaited.
+    /// Looks how far the ledger is and how far it is final, so that it is known since when the
+    /// witnesses are awaited.
     pub(crate) fn look_at_ledger(&self) {
-        let Some(setup) = self.ledger_setup() else {
-            return;
-        };
-        let kept = self.0.store.ledger().cosigned();
-        let is_final = |kept: &Arc<SignedCheckpoint>| {
-            let standing = setup.policy.is_final(&kept.note);
-            standing.is_ok_and(|standing| standing.is_final())
-        };
-        if self.0.cosigning.size() == 0
-            && let Some(kept) = kept.filter(is_final)
-        {
-            self.0.cosigning.reached(kept.checkpoint.size);
+        if let Some(last) = self.last_final() {
+            self.0.cosigning.reached(last.checkpoint.size);
         }
         if let Some(latest) = self.0.store.ledger().latest() {
             self.0.cosigning.look(latest.checkpoint.size, self.now());

@@ -7,6 +7,18 @@ use store::PersonKind;
 use crate::{Caller, Hub, act};
 
 impl Hub {
+    /// What is erased must not stand in the database's log any longer than it must.
+    async fn empty_log(&self) {
+        let hub = self.clone();
+        let emptied = tokio::task::spawn_blocking(move || hub.0.store.empty_log()).await;
+        if !matches!(emptied, Ok(Ok(true))) {
+            tracing::warn!(
+                ?emptied,
+                "what was erased may stand in registry.db-wal until that is written over"
+            );
+        }
+    }
+
     /// Forgets what stands behind the pseudonym of an operator or an address. Whether there was
     /// something to forget; the erasure itself is an entry.
     ///
@@ -37,7 +49,9 @@ impl Hub {
             let erased = txn.erase_person(kind, &value)?;
             Ok::<_, store::Failure>((erased.is_some(), recorded))
         };
-        self.write_recorded(&permit.errand().receipt, erase).await
+        let erased = self.write_recorded(permit.errand(), erase).await?;
+        self.empty_log().await;
+        Ok(erased)
     }
 
     /// Forgets the salt of the states of `subject`, written KIND/NAME: nobody can find out any more
@@ -66,9 +80,9 @@ impl Hub {
               -> Result<Vec<Change>, store::Failure> {
             txn.objects_of(&renewed, seed)
         };
-        self.record_with(draft.in_any_case(), again, move |txn| {
-            txn.erase_salt(&erased)
-        })
-        .await
+        let erase = move |txn: &mut store::WriteTxn<'_>| txn.erase_salt(&erased);
+        let erased = self.record_with(draft.in_any_case(), again, erase).await?;
+        self.empty_log().await;
+        Ok(erased)
     }
 }

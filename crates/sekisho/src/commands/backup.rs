@@ -89,10 +89,10 @@ pub(super) fn restore(data: &Path, file: &Path, ledger: Option<&Path>) -> Result
 }
 
 /// Leaves word for the first start of the restored folder, which records it in the ledger.
-fn say_restored(folder: &Path, copy: Option<&Path>) -> Result<(), Failure> {
-    let size = continuation::size(folder)?;
+fn say_restored(restored: &Path, copy: Option<&Path>) -> Result<(), Failure> {
+    let size = continuation::size(restored)?;
     if let Some(copy) = copy {
-        let taken = continuation::take_over(folder, copy)?;
+        let taken = continuation::take_over(restored, copy)?;
         output::note(&format!(
             "the ledger goes on behind {taken} entries that the backup did not have"
         ));
@@ -106,15 +106,13 @@ fn say_restored(folder: &Path, copy: Option<&Path>) -> Result<(), Failure> {
     if size == 0 {
         return Ok(());
     }
-    let mut id = [0; 16];
-    getrandom::fill(&mut id).map_err(Failure::internal)?;
     let note = RestoredNote {
-        id: hex::encode(id),
+        id: hex::encode(*folder::random::<16>()?),
         size,
     };
     let text = serde_json::to_string(&note).map_err(Failure::internal)?;
     folder::write(
-        &folder.join(ledger::RESTORED_FILE),
+        &restored.join(ledger::RESTORED_FILE),
         &text,
         folder::Secrecy::Public,
     )

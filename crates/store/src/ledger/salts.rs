@@ -3,7 +3,7 @@
 use ledger::{Digest, Object};
 use rusqlite::{OptionalExtension, params};
 
-use crate::{Failure, ReadTxn, WriteTxn, rows::run};
+use crate::{Failure, ReadTxn, Store, WriteTxn, rows::run};
 
 /// What a pseudonym in the ledger stands for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -77,6 +77,23 @@ impl ReadTxn<'_> {
         Ok(statement
             .query_row([subject(object)], |row| row.get(0))
             .optional()?)
+    }
+}
+
+impl Store {
+    /// Empties the registry's write-ahead log, where what was erased may still stand. Blocks until
+    /// that is done, for as long as somebody reads. Whether it was done.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] when the file cannot be opened or written.
+    pub fn empty_log(&self) -> Result<bool, Failure> {
+        let layout = &crate::registry_file::LAYOUT;
+        let file =
+            crate::database::another(self.folder(), layout, crate::database::Durability::Disk)?;
+        let was_busy: bool =
+            file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        Ok(!was_busy)
     }
 }
 

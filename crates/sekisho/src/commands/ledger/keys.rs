@@ -22,8 +22,7 @@ pub(super) fn add(data: &Path) -> Result<(), Failure> {
     let path = data.join(KEY_FILE);
     let mut keys = read_keys(&path)?;
     let name = keys[0].verifier().name().to_owned();
-    let mut seed = Zeroizing::new([0; SignerKey::SEED_BYTES]);
-    getrandom::fill(&mut *seed).map_err(Failure::internal)?;
+    let seed = folder::random::<{ SignerKey::SEED_BYTES }>()?;
     let key = SignerKey::from_seed(&name, Algorithm::Ed25519, &seed).map_err(Failure::internal)?;
     output::line(&key.verifier().to_string());
     keys.push(Arc::new(key));
