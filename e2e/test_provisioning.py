@@ -687,3 +687,72 @@ def test_a_trusted_user_makes_a_claim_for_one_installation(
     asks = claimant(hub, opened, claim)
     token = asks.create().certificate_ownership_token
     assert asks.provision(template, token, SerialNumber="9").thing_name == f"{template}-9"
+
+
+def cbor(value):
+    """A map of texts as a small device writes it (RFC 8949)."""
+    if isinstance(value, dict):
+        assert len(value) < 24
+        members = (cbor(name) + cbor(each) for name, each in value.items())
+        return bytes([0xA0 + len(value)]) + b"".join(members)
+    text = value.encode()
+    return b"\x79" + len(text).to_bytes(2, "big") + text
+
+
+def from_cbor(data):
+    """What the hub answers: maps of texts, and small numbers."""
+
+    def head(at):
+        information = data[at] & 31
+        if information < 24:
+            return information, at + 1
+        count = 1 << (information - 24)
+        return int.from_bytes(data[at + 1 : at + 1 + count], "big"), at + 1 + count
+
+    def item(at):
+        major = data[at] >> 5
+        argument, at = head(at)
+        if major == 0:
+            return argument, at
+        if major == 3:
+            return data[at : at + argument].decode(), at + argument
+        assert major == 5, data[at]
+        members = {}
+        for _ in range(argument):
+            name, at = item(at)
+            members[name], at = item(at)
+        return members, at
+
+    value, at = item(0)
+    assert at == len(data)
+    return value
+
+
+def test_a_device_that_speaks_cbor_is_provisioned(hub, iot, workshop, opened, claim, tmp_path):
+    template = fleet_template(iot, workshop.policy())
+    client = opened(Paho(hub, claim, client_id=unique("claimant")))
+    client.connect()
+
+    def ask(topic, body):
+        client.subscribe(f"{topic}/accepted")
+        client.subscribe(f"{topic}/rejected")
+        client.publish(topic, cbor(body))
+        answer = client.next()
+        return answer.topic.removeprefix(f"{topic}/"), from_cbor(answer.payload)
+
+    outcome, made = ask("$aws/certificates/create/cbor", {})
+    assert outcome == "accepted"
+    topic = f"$aws/provisioning-templates/{template}/provision/cbor"
+    token = {"certificateOwnershipToken": made["certificateOwnershipToken"]}
+    outcome, answer = ask(topic, token)
+    assert (outcome, answer["statusCode"]) == ("rejected", 400)
+    outcome, answer = ask(topic, token | {"parameters": {"SerialNumber": "c"}})
+    assert outcome == "accepted"
+    assert answer == {
+        "deviceConfiguration": {"url": "https://a.example"}, "thingName": f"{template}-c",
+    }
+    pem, key = tmp_path / "own.pem", tmp_path / "own.key"
+    pem.write_text(made["certificatePem"])
+    key.write_text(made["privateKey"])
+    device = Device(answer["thingName"], "", made["certificateId"], None, pem, key)
+    opened(SdkMqtt5(hub, device)).connect()

@@ -1,6 +1,6 @@
 //! What the ledger keeps up with: entries appended through the store, on a real disk.
 //!
-//! `bench ledger [--writers N,…] [--seconds S] [--data FOLDER]`. Every writer appends one
+//! `bench ledger [--writers N,…] [--seconds S] [--data FOLDER] [--rate R]`. Every writer appends one
 //! entry, waits until it is durable, and appends the next.
 
 use std::{
@@ -34,6 +34,8 @@ struct Options {
     writers: Vec<usize>,
     seconds: u64,
     data: Option<PathBuf>,
+    /// Entries per second of all writers together; as many as can be unless told.
+    rate: Option<f64>,
 }
 
 /// Runs the scenario as `arguments` say and prints a table.
@@ -43,6 +45,8 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<(), Failure
         .worker_threads(2)
         .enable_all()
         .build()?;
+    let (bytes, nanos) = reading()?;
+    println!("reading an entry of {bytes} bytes takes {nanos:.0} ns");
     println!(
         "writers  entries/s  p50 ms  p99 ms  max ms  behind at the end  caught up in s  bytes"
     );
@@ -58,6 +62,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, Failure
         writers: vec![64, 128, 256, 512],
         seconds: 5,
         data: None,
+        rate: None,
     };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} takes a value"));
@@ -69,6 +74,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, Failure
                     .collect::<Result<_, _>>()?;
             }
             "--seconds" => options.seconds = value()?.parse()?,
+            "--rate" => options.rate = Some(value()?.parse()?),
             "--data" => options.data = Some(value()?.into()),
             _ => return Err(format!("bench ledger does not know `{argument}`").into()),
         }
@@ -87,14 +93,26 @@ async fn measure(options: &Options, writers: usize) -> Result<String, Failure> {
     let counting = Arc::new(AtomicBool::new(false));
     let stop = Arc::new(AtomicBool::new(false));
     let number = Arc::new(AtomicU64::new(0));
+    let step = options
+        .rate
+        .map(|rate| Duration::from_secs_f64(writers as f64 / rate));
     let tasks: Vec<_> = (0..writers)
-        .map(|_| {
+        .map(|writer| {
             let (store, number) = (Arc::clone(&store), Arc::clone(&number));
             let (counting, stop) = (Arc::clone(&counting), Arc::clone(&stop));
             #[expect(clippy::disallowed_methods, reason = "a tool that ends with its tasks")]
             tokio::spawn(async move {
                 let mut times = Vec::new();
+                let mut due = tokio::time::Instant::now()
+                    + step
+                        .unwrap_or_default()
+                        .mul_f64(writer as f64 / writers as f64);
                 while !stop.load(Ordering::Relaxed) {
+                    if let Some(step) = step {
+                        // One that is late catches up as fast as it can.
+                        tokio::time::sleep_until(due).await;
+                        due += step;
+                    }
                     let entry = entry(number.fetch_add(1, Ordering::Relaxed));
                     let start = now();
                     store.write(move |txn| txn.record(entry).map(drop)).await?;

@@ -60,7 +60,7 @@ impl Dialect for Aws {
                     verb,
                 },
             ),
-            Some(Reserved::Claim(asked)) => Intent::Claim(message, asked),
+            Some(Reserved::Claim(asked, encoding)) => Intent::Claim(message, asked, encoding),
         })
     }
 

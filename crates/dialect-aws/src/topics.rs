@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 
 use bytestring::ByteString;
-use hub::{ClaimRequest, ShadowVerb};
+use hub::{ClaimRequest, Encoding, ShadowVerb};
 use model::{
     Address, DeviceId, FILTER_SEPARATOR, InvalidTopic, Refusal, RefusalKind, ShadowName,
     TemplateName, TopicFilter, TopicName,
@@ -113,7 +113,7 @@ pub enum Reserved {
     /// A shadow request.
     Shadow(Address, Option<ShadowName>, ShadowVerb),
     /// Fleet provisioning.
-    Claim(ClaimRequest),
+    Claim(ClaimRequest, Encoding),
 }
 
 /// Reads a reserved topic in the hub's spelling that a client publishes to.
@@ -166,23 +166,32 @@ pub fn read_reserved(topic: &TopicName) -> Result<Reserved, Refusal> {
         [DEVICES, _, "defender", ..] => unsupported("device defender"),
         [DEVICES, _, "streams", ..] => unsupported("stream-based file delivery"),
         ["rules", _, _, ..] => unsupported("basic ingest into rules"),
-        ["certificates", "create", "json"] => Ok(Reserved::Claim(ClaimRequest::Create {
-            common_name: ISSUED_COMMON_NAME,
-        })),
-        ["certificates", "create-from-csr", "json"] => {
-            Ok(Reserved::Claim(ClaimRequest::CreateFromRequest))
+        ["certificates", "create", encoding] => {
+            let create = ClaimRequest::Create {
+                common_name: ISSUED_COMMON_NAME,
+            };
+            Ok(Reserved::Claim(create, read_encoding(encoding, topic)?))
         }
-        ["provisioning-templates", name, "provision", "json"] => {
+        ["certificates", "create-from-csr", encoding] => Ok(Reserved::Claim(
+            ClaimRequest::CreateFromRequest,
+            read_encoding(encoding, topic)?,
+        )),
+        ["provisioning-templates", name, "provision", encoding] => {
+            let encoding = read_encoding(encoding, topic)?;
             let name = TemplateName::new(name)
                 .map_err(|error| Refusal::malformed("topic.name", error.to_string()))?;
-            Ok(Reserved::Claim(ClaimRequest::Provision(name)))
-        }
-        ["certificates", "create" | "create-from-csr", "cbor"]
-        | ["provisioning-templates", _, "provision", "cbor"] => {
-            unsupported("fleet provisioning in CBOR; use the topics that end in /json")
+            Ok(Reserved::Claim(ClaimRequest::Provision(name), encoding))
         }
         ["commands", ..] => unsupported("remote commands"),
         ["device_location", ..] => unsupported("device location"),
+        _ => Err(reserved(topic)),
+    }
+}
+
+fn read_encoding(level: &str, topic: &TopicName) -> Result<Encoding, Refusal> {
+    match level {
+        "json" => Ok(Encoding::Json),
+        "cbor" => Ok(Encoding::Cbor),
         _ => Err(reserved(topic)),
     }
 }
@@ -201,6 +210,32 @@ fn reserved(topic: &TopicName) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_of_fleet_provisioning_are_read_in_both_encodings() {
+        let common_name = ISSUED_COMMON_NAME;
+        let name = "t-1".parse().unwrap();
+        for (topic, asked) in [
+            (
+                "$aws/certificates/create",
+                ClaimRequest::Create { common_name },
+            ),
+            (
+                "$aws/certificates/create-from-csr",
+                ClaimRequest::CreateFromRequest,
+            ),
+            (
+                "$aws/provisioning-templates/t-1/provision",
+                ClaimRequest::Provision(name),
+            ),
+        ] {
+            for (level, encoding) in [("json", Encoding::Json), ("cbor", Encoding::Cbor)] {
+                let topic = canonical_topic(&format!("{topic}/{level}").into()).unwrap();
+                let read = read_reserved(&topic).unwrap();
+                assert_eq!(read, Reserved::Claim(asked.clone(), encoding));
+            }
+        }
+    }
 
     #[test]
     fn reserved_topics_are_respelled_and_plain_ones_are_not() {
@@ -322,12 +357,8 @@ mod tests {
             ("$aws/things/T/tunnels/notify", Unsupported, "tunneling"),
             ("$aws/things/T/streams/S/get/json", Unsupported, "stream"),
             ("$aws/rules/r/a/b", Unsupported, "basic ingest"),
-            ("$aws/certificates/create/json", Unsupported, "provisioning"),
-            (
-                "$aws/provisioning-templates/t/provision/json",
-                Unsupported,
-                "provisioning",
-            ),
+            ("$aws/certificates/create/xml", Denied, "reserved"),
+            ("$aws/certificates/create/json/accepted", Denied, "reserved"),
             (
                 "$aws/commands/things/T/executions/e/response/json",
                 Unsupported,

@@ -39,7 +39,7 @@ pub struct AttemptQuery {
 }
 
 impl Hub {
-    /// Keeps `attempt`, and tells of it in the timeline of the client.
+    /// Keeps `attempt`, and tells of it in the timeline of the client, if there is one.
     pub(crate) fn record_attempt(
         &self,
         attempt: &Attempt,
@@ -50,12 +50,15 @@ impl Hub {
             None => (Kind::Provisioned, "provisioning.done"),
             Some(reason) => (Kind::ProvisioningRefused, reason),
         };
-        let subject = Subject {
-            client_id: client_id.cloned(),
-            principal: attempt.certificate.map(|id| format!("certificate/{id}")),
-            address: peer.map(|peer| peer.address),
-        };
-        self.record(kind, subject, ReasonId(reason), attempt.summary(), None);
+        // An operator's attempt is nobody's timeline.
+        if client_id.is_some() {
+            let subject = Subject {
+                client_id: client_id.cloned(),
+                principal: attempt.certificate.map(|id| format!("certificate/{id}")),
+                address: peer.map(|peer| peer.address),
+            };
+            self.record(kind, subject, ReasonId(reason), attempt.summary(), None);
+        }
         self.0.store.note_attempt(KeptAttempt {
             number: 0,
             at: attempt.at,

@@ -20,7 +20,7 @@ use ledger::Verb;
 use model::{Refusal, RefusalKind, TemplateName, Timestamp, TopicName, limits};
 use mqtt_proto::{PublishProperties, QoS};
 use policy::{Action, Resource};
-use provisioning::{Attempt, Flow, Step};
+use provisioning::{Attempt, Flow, Step, cbor};
 use registry::{CertificateRecord, CertificateStatus, PolicyTarget, TemplateKind};
 use serde_json::{Value, json};
 use store::{OwnershipToken, ReadTxn, WriteTxn};
@@ -40,6 +40,15 @@ use crate::{
 const TOKEN_LIFE: Duration = Duration::from_hours(1);
 /// How long a claim that an operator makes for one installation is worth something. AWS: 5 minutes.
 const CLAIM_LIFE: Duration = Duration::from_mins(5);
+
+/// How requests and answers are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Encoding {
+    /// JSON.
+    Json,
+    /// CBOR, with the same members.
+    Cbor,
+}
 
 /// What a device with a claim asks for. The payload is that of the message that asks.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -61,13 +70,14 @@ impl Connection {
         &mut self,
         message: &PublishRequest,
         asked: &ClaimRequest,
+        encoding: Encoding,
     ) -> Result<Ack, Refusal> {
         let (hub, caller) = (self.hub().clone(), Arc::clone(self.caller()));
         if let Err(refusal) = hub.check_publish(&caller, message) {
             hub.record_refused(Kind::PublishRefused, &caller, &refusal);
             return Err(refusal);
         }
-        let answered = hub.claim(&caller, message, asked).await;
+        let answered = hub.claim(&caller, message, asked, encoding).await;
         let (tail, payload) = match answered {
             Ok(payload) => ("accepted", payload),
             Err(refusal) => {
@@ -78,9 +88,13 @@ impl Connection {
         let topic = TopicName::new(format!("{}/{tail}", message.topic));
         let topic =
             topic.map_err(|error| Refusal::malformed("topic.invalid", error.to_string()))?;
+        let payload = match encoding {
+            Encoding::Json => payload.to_string().into(),
+            Encoding::Cbor => cbor::write(&payload).into(),
+        };
         self.reply(Message::new(
             topic,
-            payload.to_string().into(),
+            payload,
             QoS::AtMostOnce,
             false,
             PublishProperties::default(),
@@ -97,7 +111,9 @@ impl Hub {
         caller: &Caller,
         message: &PublishRequest,
         asked: &ClaimRequest,
+        encoding: Encoding,
     ) -> Result<Value, Refusal> {
+        let body = || read(&message.payload, encoding);
         let spelled = self.0.language.topic(message.topic.as_str());
         let permit: Permit<act::ProvisionByClaim> =
             self.authorize_by_policy(caller, Action::Publish, Resource::topic(&spelled))?;
@@ -114,12 +130,12 @@ impl Hub {
                     .await
             }
             ClaimRequest::CreateFromRequest => {
-                self.certify_for_claim(permit, &attempt, caller, &message.payload)
+                self.certify_for_claim(permit, &attempt, caller, body())
                     .await
             }
             ClaimRequest::Provision(template) => {
                 lock(&attempt).template = Some(template.to_string());
-                self.provision_claimed(permit, &attempt, caller, template, &message.payload)
+                self.provision_claimed(permit, &attempt, caller, template, body())
                     .await
             }
         };
@@ -157,9 +173,9 @@ impl Hub {
         permit: Permit<act::ProvisionByClaim>,
         attempt: &Shared,
         caller: &Caller,
-        payload: &[u8],
+        body: Result<Value, Refusal>,
     ) -> Result<Value, Refusal> {
-        let request = read(payload).and_then(|body| text(&body, "certificateSigningRequest"));
+        let request = body.and_then(|body| text(&body, "certificateSigningRequest"));
         let request = take(attempt, Step::Payload, request, |_| {
             "a signing request".into()
         })?;
@@ -219,10 +235,10 @@ impl Hub {
         attempt: &Shared,
         caller: &Caller,
         name: &TemplateName,
-        payload: &[u8],
+        body: Result<Value, Refusal>,
     ) -> Result<Value, Refusal> {
         let now = self.now();
-        let body = read(payload).and_then(|body| {
+        let body = body.and_then(|body| {
             let token = text(&body, "certificateOwnershipToken")?;
             Ok((token, parameters(&body)?))
         });
@@ -379,9 +395,14 @@ fn payload_wrong(message: impl Into<String>) -> Refusal {
     Refusal::malformed("provisioning.payload", message.into())
 }
 
-fn read(payload: &[u8]) -> Result<Value, Refusal> {
-    let body: Value = serde_json::from_slice(payload)
-        .map_err(|error| payload_wrong(format!("the payload is not JSON: {error}")))?;
+fn read(payload: &[u8], encoding: Encoding) -> Result<Value, Refusal> {
+    let body: Value = match encoding {
+        Encoding::Json => serde_json::from_slice(payload)
+            .map_err(|error| payload_wrong(format!("the payload is not JSON: {error}")))?,
+        Encoding::Cbor => cbor::read(payload).map_err(|error| {
+            payload_wrong(format!("the payload is not CBOR of this kind, {error}"))
+        })?,
+    };
     if body.is_object() {
         Ok(body)
     } else {

@@ -45,8 +45,11 @@ pub struct Provisioned {
     pub policy: Option<(String, PolicyName)>,
     /// What the device is told.
     pub configuration: BTreeMap<String, String>,
-    is_new: bool,
+    /// What became of the device, if anything did.
+    change: Option<Operation>,
     moved: Vec<(Operation, GroupIdentity)>,
+    /// Everybody who speaks for the device.
+    attached: Vec<Attachment>,
 }
 
 /// An attempt that is written to from within a transaction.
@@ -286,12 +289,12 @@ impl Hub {
         if let Some((_, certificate)) = &made.certificate {
             self.registry_changed(&Changed::Certificate(certificate.id));
         }
+        self.principals_changed(&made.attached);
         if let Some((_, device)) = &made.device {
-            let operation = if made.is_new {
-                Operation::Created
-            } else {
-                Operation::Updated
-            };
+            let change = made.change.map(|operation| {
+                let change = RegistryChange::Device(device.clone());
+                (operation, change)
+            });
             let groups = made.moved.iter().map(|(operation, group)| {
                 let change = RegistryChange::Membership {
                     device: device.into(),
@@ -299,8 +302,7 @@ impl Hub {
                 };
                 (*operation, change)
             });
-            let change = RegistryChange::Device(device.clone());
-            self.announce_changes([(operation, change)].into_iter().chain(groups));
+            self.announce_changes(change.into_iter().chain(groups));
         }
         Ok(made)
     }
@@ -406,11 +408,16 @@ fn make(
     if let Some(thing) = prepared.thing {
         let label = thing.label.clone();
         let device = make_device(txn, thing, now);
-        let (device, is_new, moved) = take(attempt, Step::Device, device, |(device, new, _)| {
-            let what = if *new { "is new" } else { "was there" };
-            format!("device {} {what}", device.id)
-        })?;
-        made.is_new = is_new;
+        let (device, change, moved) =
+            take(attempt, Step::Device, device, |(device, change, _)| {
+                let what = match change {
+                    Some(Operation::Created) => "is new",
+                    Some(_) => "was there and was changed",
+                    None => "was there",
+                };
+                format!("device {} {what}", device.id)
+            })?;
+        made.change = change;
         made.moved = moved;
         made.device = Some((label, device));
     }
@@ -424,6 +431,9 @@ fn make(
     take(attempt, Step::Attached, attached, |()| {
         "certificate, device and policy belong together".into()
     })?;
+    if let Some((_, device)) = &made.device {
+        made.attached = txn.principals_of_device(&device.id)?;
+    }
     Ok(made)
 }
 
@@ -481,7 +491,12 @@ fn make_certificate(
     Ok(record)
 }
 
-type MadeDevice = (DeviceRecord, bool, Vec<(Operation, GroupIdentity)>);
+/// The device, what became of it, and of its memberships.
+type MadeDevice = (
+    DeviceRecord,
+    Option<Operation>,
+    Vec<(Operation, GroupIdentity)>,
+);
 
 fn make_device(
     txn: &mut WriteTxn<'_>,
@@ -507,7 +522,7 @@ fn make_device(
         } else {
             move_device(txn, &id, &groups, &[])?.groups
         };
-        return Ok((device, true, moved));
+        return Ok((device, Some(Operation::Created), moved));
     };
     let asked = [
         (overrides.attributes, !attributes.is_empty()),
@@ -529,7 +544,9 @@ fn make_device(
         },
         expected_version: None,
     };
+    let mut changed = None;
     if change != DeviceChange::default() {
+        changed = Some(Operation::Updated);
         let new_type = found_type.filter(|_| change.device_type.is_some());
         device.apply(change, new_type.as_ref(), now)?;
         txn.put_device(&device)?;
@@ -547,7 +564,7 @@ fn make_device(
         }
         Override::Replace | Override::Merge | Override::DoNothing | Override::Fail => Vec::new(),
     };
-    Ok((device, false, moved))
+    Ok((device, changed, moved))
 }
 
 fn make_policy(

@@ -23,7 +23,9 @@ impl Connection {
                 hub.answer_shadow(&caller, &asked, &topic, &payload).await;
                 Ok(ack)
             }
-            Intent::Claim(message, asked) => self.answer_claim(&message, &asked).await,
+            Intent::Claim(message, asked, encoding) => {
+                self.answer_claim(&message, &asked, encoding).await
+            }
         }
     }
 }

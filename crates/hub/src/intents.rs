@@ -6,7 +6,7 @@ use bytes::Bytes;
 use model::{Address, ShadowName, TopicName};
 use mqtt_proto::{PublishProperties, QoS};
 
-use crate::ClaimRequest;
+use crate::{ClaimRequest, Encoding};
 
 /// What a device's message asks for, once its dialect has read it.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub enum Intent {
     /// A shadow request: an ordinary message too, and answered by messages.
     Shadow(PublishRequest, ShadowRequest),
     /// A device with a claim asks to be provisioned; nobody else sees request or answer.
-    Claim(PublishRequest, ClaimRequest),
+    Claim(PublishRequest, ClaimRequest, Encoding),
 }
 
 /// A message to be published.

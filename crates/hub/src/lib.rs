@@ -64,7 +64,7 @@ pub use broker::{CloseReason, SubscriptionOptions};
 pub use ca_certificates::NewCa;
 pub use caller::{Access, Caller, Credentials, PeerFacts, Principal};
 pub use certificates::{Activation, IssuedCertificate};
-pub use claims::ClaimRequest;
+pub use claims::{ClaimRequest, Encoding};
 pub use connections::{
     ConnectRequest, Connection, Disconnect, DisconnectReason, Item, SubscribeRequest, Will,
 };

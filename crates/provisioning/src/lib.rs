@@ -4,6 +4,7 @@
 //! Pure: the hub carries out, this crate says what is to be done and what was done.
 
 mod attempt;
+pub mod cbor;
 mod exercise;
 mod template;
 

@@ -234,13 +234,6 @@ fn random_text(length: usize, alphabet: &[u8]) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// What a new signing key is made of.
-pub(crate) fn random_seed() -> Result<Zeroizing<[u8; 32]>, Failure> {
-    let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut seed[..]).map_err(Failure::internal)?;
-    Ok(seed)
-}
-
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Secrecy {

@@ -2,7 +2,7 @@
 //! registry's outbox, and are taken from there into the files of a transparency log.
 //!
 //! `DATA/ledger` holds `checkpoint`, `checkpoint.cosigned` and the full tiles at their C2SP paths.
-//! Tiles never change; partial ones are served from memory. `index.db` beside them is derived.
+//! Tiles never change; partial ones are served from memory. `index` beside them is derived.
 
 mod adopt;
 mod capture;

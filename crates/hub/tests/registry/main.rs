@@ -5,6 +5,7 @@
     reason = "helpers of tests; the lint knows only the tests themselves"
 )]
 
+mod claims;
 mod joining;
 mod records;
 mod world;

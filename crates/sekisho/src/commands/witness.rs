@@ -168,7 +168,7 @@ fn create(
     }
     let mut text = zeroize::Zeroizing::new(String::new());
     for algorithm in algorithms {
-        let key = SignerKey::from_seed(&name, algorithm, &*folder::random_seed()?);
+        let key = SignerKey::from_seed(&name, algorithm, &*folder::random()?);
         let key = key.map_err(|error| Failure::usage(format!("--name {name}: {error}")))?;
         text.push_str(&key.expose());
         text.push('\n');
@@ -186,7 +186,7 @@ fn own_name(role: Role, options: &Watch) -> Result<String, Failure> {
     let machine = rustix::system::uname();
     let machine = machine.nodename().to_string_lossy();
     let host = options.hostname.first().map_or(&*machine, String::as_str);
-    let digits = hex::encode(&folder::random_seed()?[..3]);
+    let digits = hex::encode(*folder::random::<3>()?);
     Ok(format!("{host}/{}-{digits}", role.name()))
 }
 

@@ -21,8 +21,14 @@ use super::{
     log::Shared,
 };
 
-/// One at a time.
-const REQUESTS: usize = 1;
+/// One of each kind at a time.
+const REQUESTS: usize = 2;
+
+#[derive(Debug)]
+enum Work {
+    File(Request),
+    MoveLog,
+}
 
 /// What is to be on disk.
 #[derive(Debug)]
@@ -38,7 +44,7 @@ pub(crate) struct Request {
 /// The integrator's end of the filer.
 #[derive(Debug)]
 pub(crate) struct Filer {
-    requests: Option<SyncSender<Request>>,
+    requests: Option<SyncSender<Work>>,
     answers: Receiver<Result<Edge, LedgerError>>,
     is_busy: bool,
     thread: Option<JoinHandle<()>>,
@@ -47,24 +53,29 @@ pub(crate) struct Filer {
 impl Filer {
     pub(crate) fn spawn(shared: Arc<Shared>) -> Result<Self, LedgerError> {
         let folder = shared.files.folder().to_path_buf();
-        let (requests, incoming) = sync_channel::<Request>(REQUESTS);
+        let (requests, incoming) = sync_channel::<Work>(REQUESTS);
         let (outgoing, answers) = sync_channel(REQUESTS);
         let work = move || {
             let registry = shared.checkpointer();
-            for request in incoming {
+            for work in incoming {
+                let request = match work {
+                    Work::File(request) => request,
+                    Work::MoveLog => {
+                        if let Some(registry) = &registry {
+                            move_log(registry);
+                        }
+                        continue;
+                    }
+                };
                 let done = shared
                     .files
                     .put_note(CHECKPOINT, &request.note)
                     .and_then(|()| shared.files.sync(&request.files));
                 let answer = done.map(|()| request.written);
-                let went_well = answer.is_ok();
                 if outgoing.send(answer).is_err() {
                     return;
                 }
                 shared.gate.ring();
-                if let (true, Some(registry)) = (went_well, &registry) {
-                    move_log(registry);
-                }
             }
         };
         let thread = std::thread::Builder::new()
@@ -87,7 +98,15 @@ impl Filer {
     /// Asks a filer that is not busy.
     pub(crate) fn ask(&mut self, request: Request) {
         let requests = self.requests.as_ref();
-        self.is_busy = requests.is_some_and(|requests| requests.send(request).is_ok());
+        self.is_busy = requests.is_some_and(|requests| requests.send(Work::File(request)).is_ok());
+    }
+
+    /// Has the registry's log moved, unless it is being moved.
+    pub(crate) fn move_log(&self) {
+        if let Some(requests) = &self.requests {
+            // Full: it is under way.
+            let _asked_before = requests.try_send(Work::MoveLog);
+        }
     }
 
     /// What is on disk now, if it has become more, or why it has not. Waits at most `longest`.

@@ -34,6 +34,10 @@ const PAUSED_FOR: u64 = 4096;
 /// Checkpoints after which files are brought to disk, if not enough are written before.
 const CHECKPOINTS_PER_SYNC: u32 = 10;
 
+/// Checkpoints after which the registry's log is moved into its file: often enough that the writer
+/// has nothing left to move when the log is long.
+const CHECKPOINTS_PER_MOVE: u32 = 2;
+
 /// Written files after which they are brought to disk.
 const FILES_PER_SYNC: usize = 256;
 
@@ -94,7 +98,8 @@ impl Integrator {
             while behind && self.shared.gate.pause(Duration::ZERO) && self.is_idle() {
                 behind = self.catch_up();
             }
-            let far = self.shared.gate.recorded() - self.edge.size() > PAUSED_FOR;
+            let waiting = self.shared.gate.recorded().saturating_sub(self.edge.size());
+            let far = waiting > PAUSED_FOR;
             let pause = if far && self.shared.gate.trouble().is_none() {
                 Duration::ZERO
             } else {
@@ -173,8 +178,9 @@ impl Integrator {
         }
     }
 
+    /// A commit can be read a moment before it is told.
     fn is_idle(&self) -> bool {
-        self.shared.gate.recorded() == self.edge.size()
+        self.shared.gate.recorded() <= self.edge.size()
     }
 
     /// Takes in what is recorded, and signs.
@@ -231,6 +237,9 @@ impl Integrator {
         if let Some(signed) = self.shared.sign(size, self.edge.root()) {
             self.shared.publish(signed);
             self.checkpoints += 1;
+            if self.checkpoints.is_multiple_of(CHECKPOINTS_PER_MOVE) && !self.filer.is_busy() {
+                self.filer.move_log();
+            }
         }
     }
 

@@ -17,11 +17,10 @@ pub(crate) struct Literal {
 const PROGRAMS: [&str; 4] = ["bench", "ledger", "sekisho", "testkit"];
 
 /// Literals that look alike and are none.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 6] = [
     "checkpoint.cosigned",
     "event-configurations.created-at",
     "event-configurations.modified-at",
-    "index.db",
     "queues.db",
     "r.r",
     "registry.db",
