@@ -87,13 +87,11 @@ impl Names<'_> {
         };
         let at = &format!("{at}.{name}");
         if name == "Ref" {
-            return match argument {
-                Value::String(name) => {
-                    self.check_name(name, at)?;
-                    Ok(Expression::Ref(name.clone()))
-                }
-                _ => Err(invalid(at, "expected the name of a parameter")),
+            let Value::String(name) = argument else {
+                return Err(invalid(at, "expected the name of a parameter"));
             };
+            self.check_name(name, at)?;
+            return Ok(Expression::Ref(name.clone()));
         }
         const FUNCTIONS: [&str; 5] = [
             "Fn::Join",
@@ -127,9 +125,10 @@ impl Names<'_> {
             }
             "Fn::Select" => {
                 let [index, from] = arguments(argument, at)?;
-                let index = match index {
-                    Value::Number(number) => Expression::Text(number.to_string()),
-                    other => self.expression(other, &format!("{at}[0]"))?,
+                let index = if let Value::Number(number) = index {
+                    Expression::Text(number.to_string())
+                } else {
+                    self.expression(index, &format!("{at}[0]"))?
                 };
                 let from = self.expression(from, &format!("{at}[1]"))?;
                 Ok(Expression::Select(Box::new(index), Box::new(from)))
@@ -165,22 +164,21 @@ impl Names<'_> {
 
     /// `"text ${Name}"`, or that and an object of further names.
     fn substitution(&self, argument: &Value, at: &str) -> Result<Expression, TemplateError> {
-        let (text, further) = match argument {
-            Value::String(text) => (text.clone(), BTreeMap::new()),
-            _ => {
-                let [text, names] = arguments(argument, at)?;
-                let Value::Object(names) = names else {
-                    return Err(invalid(&format!("{at}[1]"), "expected an object of names"));
-                };
-                let further = names
-                    .iter()
-                    .map(|(name, value)| {
-                        let at = format!("{at}[1].{name}");
-                        Ok((name.clone(), self.expression(value, &at)?))
-                    })
-                    .collect::<Result<_, TemplateError>>()?;
-                (literal(text, &format!("{at}[0]"))?, further)
-            }
+        let (text, further) = if let Value::String(text) = argument {
+            (text.clone(), BTreeMap::new())
+        } else {
+            let [text, names] = arguments(argument, at)?;
+            let Value::Object(names) = names else {
+                return Err(invalid(&format!("{at}[1]"), "expected an object of names"));
+            };
+            let further = names
+                .iter()
+                .map(|(name, value)| {
+                    let at = format!("{at}[1].{name}");
+                    Ok((name.clone(), self.expression(value, &at)?))
+                })
+                .collect::<Result<_, TemplateError>>()?;
+            (literal(text, &format!("{at}[0]"))?, further)
         };
         let mut pieces = Vec::new();
         let mut rest = text.as_str();
@@ -225,10 +223,10 @@ fn arguments<'a, const N: usize>(
 }
 
 fn literal(value: &Value, at: &str) -> Result<String, TemplateError> {
-    match value {
-        Value::String(text) => Ok(text.clone()),
-        _ => Err(invalid(at, "expected a text")),
-    }
+    let Value::String(text) = value else {
+        return Err(invalid(at, "expected a text"));
+    };
+    Ok(text.clone())
 }
 
 /// Parameters with their values, and how much may still be made of them.
