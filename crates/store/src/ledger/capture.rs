@@ -38,6 +38,15 @@ struct Touched {
     new: Option<Row>,
 }
 
+/// What an object was before the job, and is after what the job has done so far.
+#[derive(Debug, Default)]
+struct States {
+    before: Option<Vec<u8>>,
+    after: Option<Vec<u8>>,
+    /// Whether a row of it was seen, so that `before` is known.
+    is_known: bool,
+}
+
 impl Capture {
     /// Watches what is written through `file`.
     pub(crate) fn install(file: &Connection) -> rusqlite::Result<Self> {
@@ -102,34 +111,29 @@ impl Capture {
 
     /// The objects that were changed, in the order in which they first were, with what they were
     /// before and are now. What ended as it began is left out.
-    fn take(&self) -> IndexMap<Object, (Option<Vec<u8>>, Option<Vec<u8>>)> {
+    fn take(&self) -> IndexMap<Object, States> {
         let touched = std::mem::take(&mut self.lock().touched);
-        let mut objects = IndexMap::new();
+        let mut objects: IndexMap<Object, States> = IndexMap::new();
         for Touched { table, old, new } in touched {
             let table = &TABLES[table];
             for (row, is_new) in [(old, false), (new, true)] {
                 let Some(row) = row else { continue };
                 let content = (table.content)(&row);
-                let states = objects
-                    .entry((table.object)(&row))
-                    .or_insert_with(|| (None, None, false));
+                let states = objects.entry((table.object)(&row)).or_default();
                 if is_new {
-                    states.1 = content;
+                    states.after = content;
                 } else {
                     // Only the first row that was replaced is what the object was before.
-                    if !states.2 {
-                        states.0 = content;
+                    if !states.is_known {
+                        states.before = content;
                     }
-                    states.1 = None;
+                    states.after = None;
                 }
-                states.2 = true;
+                states.is_known = true;
             }
         }
+        objects.retain(|_, states| states.before != states.after);
         objects
-            .into_iter()
-            .filter(|(_, (before, after, _))| before != after)
-            .map(|(object, (before, after, _))| (object, (before, after)))
-            .collect()
     }
 }
 
@@ -165,7 +169,7 @@ impl WriteTxn<'_> {
     pub fn changes(&mut self, seed: &[u8; 32]) -> Result<Vec<Change>, Failure> {
         let taken = self.capture().take();
         let mut changes = Vec::with_capacity(taken.len());
-        for (object, (before, after)) in taken {
+        for (object, States { before, after, .. }) in taken {
             let salt = self.salt_of(&object, seed)?;
             let fingerprint = |content: Option<Vec<u8>>| {
                 content.map(|content| ledger::fingerprint(&salt, &object.kind, &content))

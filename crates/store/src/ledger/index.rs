@@ -232,7 +232,9 @@ impl Index {
         let mut runs: Vec<Arc<Run>> = Vec::new();
         loop {
             let first = runs.last().map_or(0, |run| run.end());
-            let aligned = (0..=TOP).rev().filter(|level| first % width(*level) == 0);
+            let aligned = (0..=TOP)
+                .rev()
+                .filter(|level| first.is_multiple_of(width(*level)));
             let mut found = aligned.filter_map(|level| Run::open(&folder, level, first));
             let Some(run) = found.next() else { break };
             runs.push(Arc::new(run));
