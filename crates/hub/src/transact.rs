@@ -167,7 +167,10 @@ impl Draft {
             }
             Principal::Operator(name) => {
                 let pseudonym = txn.pseudonym(PersonKind::Operator, name, &self.seed)?;
-                (ActorKind::Operator, Identity::Pseudonym(pseudonym), None)
+                // Operators are known by the name of their key so far.
+                let credential = txn.pseudonym(PersonKind::Credential, name, &self.seed)?;
+                let id = Identity::Pseudonym(pseudonym);
+                (ActorKind::Operator, id, Some(credential))
             }
             Principal::Hub => (ActorKind::Hub, Identity::Plain("hub".into()), None),
         };

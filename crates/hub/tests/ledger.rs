@@ -147,6 +147,8 @@ async fn a_change_is_an_entry_with_who_what_and_from_where() {
     assert_eq!(named.address.as_deref(), Some("192.0.2.7"));
     assert_eq!(named.entry.request.as_deref(), Some("request-1"));
     assert_eq!(named.entry.at, NOW);
+    let credential = named.entry.actor.credential.unwrap();
+    assert_ne!(Identity::Pseudonym(credential), named.entry.actor.id);
     let [change] = &named.entry.changes[..] else {
         panic!("one object was made: {:?}", named.entry.changes);
     };

@@ -43,9 +43,9 @@ pub(crate) enum Ledger {
         #[command(flatten)]
         hub: Where,
         /// An exported folder, instead of a running hub
-        #[arg(long, value_name = "FOLDER", requires = "policy")]
+        #[arg(long, value_name = "FOLDER")]
         offline: Option<PathBuf>,
-        /// Whose signatures count (C2SP tlog-policy); of a running hub, its own policy by default
+        /// Whose signatures count (C2SP tlog-policy); by default what the hub itself says
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
         /// A checkpoint from before, which the ledger must go on from

@@ -43,9 +43,9 @@ pub(super) async fn run(action: Ledger) -> Result<(), Failure> {
         Ledger::Verify {
             hub,
             offline: Some(folder),
-            policy: Some(policy),
+            policy,
             since,
-        } => verify::offline(&folder, &policy, since.as_deref(), hub.json),
+        } => verify::offline(&folder, &hub, policy.as_deref(), since.as_deref()).await,
         Ledger::Verify {
             hub, policy, since, ..
         } => verify::online(&hub, policy.as_deref(), since.as_deref()).await,

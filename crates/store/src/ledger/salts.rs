@@ -10,19 +10,22 @@ use crate::{Failure, ReadTxn, Store, WriteTxn, rows::run};
 pub enum PersonKind {
     /// An operator, by the name of its key.
     Operator,
+    /// The name of the key or token that an operator showed.
+    Credential,
     /// A network address, without a port.
     Address,
 }
 
 impl PersonKind {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Operator, Self::Address];
+    pub const ALL: [Self; 3] = [Self::Operator, Self::Credential, Self::Address];
 
     /// The name in files and requests.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Operator => "operator",
+            Self::Credential => "credential",
             Self::Address => "address",
         }
     }
@@ -142,7 +145,8 @@ impl WriteTxn<'_> {
         Ok(salt)
     }
 
-    /// Erases what a pseudonym stands for: from now on nobody can tell, nor find out by trying.
+    /// Erases what a pseudonym stands for: from now on nobody can tell, nor find out by trying. With
+    /// an operator goes the credential of the same name.
     /// Answers the pseudonym; `None` when there was nothing to erase.
     ///
     /// # Errors
@@ -154,9 +158,13 @@ impl WriteTxn<'_> {
         value: &str,
     ) -> Result<Option<Digest>, Failure> {
         let pseudonym = self.pseudonym_of(kind, value)?;
+        let also = match kind {
+            PersonKind::Operator => PersonKind::Credential,
+            PersonKind::Credential | PersonKind::Address => kind,
+        };
         self.securely(
-            "DELETE FROM ledger_people WHERE kind = ?1 AND value = ?2",
-            params![kind.name(), value],
+            "DELETE FROM ledger_people WHERE kind IN (?1, ?2) AND value = ?3",
+            params![kind.name(), also.name(), value],
         )?;
         Ok(pseudonym)
     }

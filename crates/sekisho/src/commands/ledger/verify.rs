@@ -9,17 +9,26 @@ use tlog::{Note, Policy};
 use super::{
     export::bar_style, find, folder::Folder, ledger, not_a, read, read_policy, remote::Remote,
 };
-use crate::{cli::Where, failure::Failure, output};
+use crate::{
+    cli::Where,
+    failure::Failure,
+    ledger::{KEY_FILE, read_keys},
+    output,
+};
+
+/// What is said when nobody has named a policy.
+const OWN_POLICY: &str =
+    "by the hub's own policy; one that was kept elsewhere (--policy) proves more";
 
 /// Files that are asked of a hub at the same time.
 const ASKED_AT_ONCE: NonZeroUsize = NonZeroUsize::new(8).expect("eight is not zero");
 
-/// Verifies an export.
-pub(super) fn offline(
+/// Verifies an export: by the policy in a file, or, where the hub itself is at hand, by its own.
+pub(super) async fn offline(
     folder: &Path,
-    policy: &Path,
+    hub: &Where,
+    policy: Option<&Path>,
     since: Option<&Path>,
-    json: bool,
 ) -> Result<(), Failure> {
     if !folder.is_dir() {
         return Err(Failure::usage(format!(
@@ -27,12 +36,42 @@ pub(super) fn offline(
             folder.display()
         )));
     }
-    let policy = read_policy(policy)?;
+    let policy = match policy {
+        Some(policy) => read_policy(policy)?,
+        None => own_policy(hub).await?,
+    };
     let options = Options {
         since: read_since(since)?,
         threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
     };
-    tell(&verify(&Folder::new(folder), &policy, &options)?, json)
+    tell(&verify(&Folder::new(folder), &policy, &options)?, hub.json)
+}
+
+/// The policy of the hub of `--data`: as it tells while it runs, else its own keys alone.
+async fn own_policy(hub: &Where) -> Result<Policy, Failure> {
+    if let Ok(client) = find(hub)
+        && let Ok(ledger) = ledger(&client).await
+    {
+        output::note(OWN_POLICY);
+        return parse_own(&ledger.policy);
+    }
+    let keys = read_keys(&hub.data.join(KEY_FILE)).map_err(|_| {
+        Failure::usage(
+            "name the policy to check by with --policy FILE; on the hub's machine, \
+             `sekisho ledger policy` prints it",
+        )
+    })?;
+    let mut keys = keys.iter().map(|key| key.verifier().clone());
+    let first = keys
+        .next()
+        .ok_or_else(|| Failure::internal("a ledger has a key"))?;
+    output::note(OWN_POLICY);
+    Ok(keys.fold(Policy::of_log(first), Policy::with_log))
+}
+
+fn parse_own(text: &str) -> Result<Policy, Failure> {
+    Policy::parse(text.as_bytes())
+        .map_err(|error| Failure::internal(format!("the hub's policy cannot be read: {error}")))
 }
 
 /// Verifies what a running hub serves.
@@ -45,13 +84,8 @@ pub(super) async fn online(
     let policy = match policy {
         Some(policy) => read_policy(policy)?,
         None => {
-            output::note(
-                "by the hub's own policy; one that was kept elsewhere (--policy) proves more",
-            );
-            let text = ledger(&client).await?.policy;
-            Policy::parse(text.as_bytes()).map_err(|error| {
-                Failure::internal(format!("the hub's policy cannot be read: {error}"))
-            })?
+            output::note(OWN_POLICY);
+            parse_own(&ledger(&client).await?.policy)?
         }
     };
     let options = Options {
