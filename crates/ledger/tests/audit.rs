@@ -221,7 +221,7 @@ fn faults_are_counted_past_those_that_are_listed() {
 }
 
 #[test]
-#[ignore = "needs a release build to mean something, prints a rate"]
+#[ignore = "prints a rate; run by hand, in a release build"]
 fn entries_are_verified_fast() {
     let size = 600_000;
     let log = Log::of(size);

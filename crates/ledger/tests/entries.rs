@@ -287,7 +287,7 @@ proptest! {
 }
 
 #[test]
-#[ignore = "a measurement: cargo test --release -p ledger -- --ignored --nocapture"]
+#[ignore = "prints a rate; run by hand, in a release build"]
 fn entries_are_read_at_a_million_per_second() {
     let bytes = attach().encode().unwrap();
     let rounds = 1_000_000;
